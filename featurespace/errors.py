@@ -1,0 +1,41 @@
+"""What a user can repair, said so that the next step is clear."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FeaturespaceError(Exception):
+    """A problem that the user can repair; the command line prints it without a traceback and exits with 2.
+
+    The message says what was wrong, the value seen, what is allowed and what to do next.
+    """
+
+
+def nearest(name: str, choices: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return up to ``count`` of the choices that read most like ``name``, best first."""
+    known = {choice.lower(): choice for choice in choices}
+    return [known[key] for key in difflib.get_close_matches(name.lower(), known, n=count, cutoff=0.5)]
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "", hint: str = "") -> FeaturespaceError:
+    """Return the error for a name that is none of the choices, with the nearest ones or the whole list.
+
+    Parameters
+    ----------
+    kind : what the name stands for, e.g. ``"layer"``
+    name : the value seen
+    choices : all allowed values; at most a dozen are listed
+    where : where it was looked for, e.g. ``"resnet18"``
+    hint : the next step, e.g. a command that lists the choices
+    """
+    choices = list(choices)
+    message = f"{kind} {name!r} is not known" + (f" in {where}" if where else "")
+    close = nearest(name, choices)
+    if close:
+        message += "; did you mean " + " or ".join(repr(choice) for choice in close) + "?"
+    elif choices:
+        shown = ", ".join(choices[:12]) + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")
+        message += f"; allowed: {shown}"
+    return FeaturespaceError(message + (f" {hint}" if hint else ""))

@@ -1,0 +1,66 @@
+"""Small files: written whole or not at all, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Call ``write`` with a temporary name beside ``path``, then rename; a reader never sees half a file.
+
+    The temporary name keeps the suffix, because savers such as matplotlib's choose the format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write UTF-8 text atomically."""
+    return write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))  # type: ignore[func-returns-value]
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write JSON atomically; NaN and infinity are refused, because JSON has neither."""
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def hash_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hash_value(value: Any) -> str:
+    """Return the SHA-256 of a JSON-like value, the same for the same content in any key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """Return ``name`` as a file name that every system takes; different names stay different.
+
+    Letters, digits, dot, dash and underscore are kept; anything else becomes an underscore, and a short
+    hash of the original is added where something was replaced.
+    """
+    safe = re.sub(r"[^\w.\-]", "_", name, flags=re.ASCII).lstrip(".-") or "_"
+    return safe if safe == name else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
