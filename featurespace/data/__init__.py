@@ -1,0 +1,1 @@
+"""Data sets: images with id, label, group and split."""

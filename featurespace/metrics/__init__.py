@@ -1,0 +1,44 @@
+"""Metrics: arrays in, a number or a small dataclass out; names load on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "METRICS": "registry",
+    "MMDTest": "mmd",
+    "MetricFacts": "registry",
+    "PreparedCKA": "hsic",
+    "Probe": "probe",
+    "cka": "similarity",
+    "cka_estimate": "alignment",
+    "cka_jackknife": "alignment",
+    "cosine_neighbours": "similarity",
+    "exact_neighbours": "embedding",
+    "frechet_distance": "distribution",
+    "frechet_distance_corrected": "distribution",
+    "knn_probe": "probe",
+    "linear_probe": "probe",
+    "mmd2": "mmd",
+    "mmd2_permutation": "mmd",
+    "mutual_knn": "similarity",
+    "mutual_knn_from_neighbours": "similarity",
+    "pca_embedding": "embedding",
+    "prepare_cka": "alignment",
+    "probe_scores": "scores",
+    "procrustes_distance": "similarity",
+    "trustworthiness": "embedding",
+    "umap_embedding": "embedding",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

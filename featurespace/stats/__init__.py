@@ -1,0 +1,28 @@
+"""Estimates with intervals: resampling, permutation and comparison; names load on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Estimate": "estimate",
+    "bootstrap_weights": "resampling",
+    "holm": "comparison",
+    "jackknife_estimate": "resampling",
+    "percentile_estimate": "resampling",
+    "permutation_p": "permutation",
+    "permute_units": "permutation",
+    "resampling_units": "resampling",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

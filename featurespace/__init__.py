@@ -1,0 +1,38 @@
+"""featurespace: what changed between two vision checkpoints, with an interval and n on every number.
+
+In scripts: ``import featurespace as fs``; ``fs.analyze(...)``, ``fs.load("runs/demo")``,
+``from featurespace.metrics import cka``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featurespace.analyze import analyze
+    from featurespace.errors import FeaturespaceError
+    from featurespace.run import Run, load
+
+__version__ = "0.1.0"
+__all__ = ["FeaturespaceError", "Run", "__version__", "analyze", "load"]
+
+_HOMES = {
+    "analyze": "featurespace.analyze",
+    "load": "featurespace.run",
+    "Run": "featurespace.run",
+    "FeaturespaceError": "featurespace.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imports cost seconds (torch, timm): a name is imported when it is first used.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'featurespace' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,150 @@
+"""The command line: parse, call one job, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from featurespace.errors import FeaturespaceError
+from featurespace.options import ANALYZE
+
+app = typer.Typer(
+    name="featurespace",
+    help="What changed between two vision checkpoints, with an interval and n on every number.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _option(name: str, *flags: str) -> Any:
+    return typer.Option(*flags, help=ANALYZE[name].help)
+
+
+Models = Annotated[list[str], typer.Argument(help="Model specs: [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, FILE, hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME[@FILE], or a table of features.", show_default=False)]
+Data = Annotated[list[str], typer.Option("--data", help="LABEL=PATH of a folder of images, an .npz file, or a .csv or .parquet manifest; may be given several times.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="The run directory.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from featurespace import __version__
+
+        typer.echo(f"featurespace {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def analyze(
+    models: Models,
+    data: Data,
+    out: Out,
+    layers: Annotated[str | None, _option("layers")] = None,
+    pool: Annotated[str | None, _option("pool")] = None,
+    only: Annotated[str | None, _option("only")] = None,
+    limit: Annotated[int | None, _option("limit")] = None,
+    image_size: Annotated[int | None, _option("image_size")] = None,
+    batch_size: Annotated[int | None, _option("batch_size")] = None,
+    precision: Annotated[str | None, _option("precision")] = None,
+    device: Annotated[str | None, _option("device")] = None,
+    threads: Annotated[int | None, _option("threads")] = None,
+    seed: Annotated[int | None, _option("seed")] = None,
+    on_bad_image: Annotated[str | None, _option("on_bad_image")] = None,
+    control: Annotated[bool | None, _option("control", "--control/--no-control")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")] = None,
+    save_config: Annotated[Path | None, typer.Option(help="Write the resolved configuration to this file.")] = None,
+    quiet: Quiet = False,
+    json_output: Json = False,
+) -> None:
+    """Compare checkpoints on images: similarity, probes, embedding, domain gap, figures and a report."""
+    from featurespace import files
+    from featurespace.analyze import analyze as job
+    from featurespace.config import make_config, read_config, to_yaml
+    from featurespace.progress import Progress, RichProgress
+
+    given = {
+        "layers": layers, "pool": pool, "only": only, "limit": limit, "image_size": image_size, "batch_size": batch_size,
+        "precision": precision, "device": device, "threads": threads, "seed": seed, "on_bad_image": on_bad_image,
+        "control": control,
+    }  # fmt: skip
+    options = {**(read_config(config) if config else {}), **{name: value for name, value in given.items() if value is not None}}
+    options |= {"models": tuple(models), "data": tuple(data)}
+    resolved = make_config(**options)
+    if save_config:
+        files.write_text(save_config, to_yaml(resolved))
+    run = job(**options, out=out, progress=Progress() if quiet else RichProgress())
+    _print_run(run, json_output=json_output, quiet=quiet)
+
+
+@app.command()
+def inspect(
+    target: Annotated[str, typer.Argument(help="A checkpoint file or a model spec.", show_default=False)],
+    other: Annotated[str | None, typer.Argument(help="A second checkpoint file: tell what differs.", show_default=False)] = None,
+    json_output: Json = False,
+) -> None:
+    """Tell what a checkpoint or model is: its layers, and what of the file matches."""
+    from featurespace.inspection import print_inspection
+
+    print_inspection(target, other, json_output=json_output, out=sys.stdout)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run the main job on real weights and real images that come with the packages; about four minutes on two cores."""
+    from featurespace.demo import demo as job
+    from featurespace.progress import Progress, RichProgress
+
+    run = job(out, seed=seed, progress=Progress() if quiet else RichProgress())
+    _print_run(run, json_output=False, quiet=quiet)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+) -> None:
+    """Write the report of a run again, from its tables and figures."""
+    from featurespace.report.write import write_report
+    from featurespace.run import load
+
+    run = load(directory)
+    write_report(run)
+    typer.echo(run.report)
+
+
+def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:
+    if json_output:
+        import json
+
+        typer.echo(json.dumps({"report": str(run.report), **run.summary}, indent=2))
+        return
+    if not quiet:
+        for finding in run.summary["findings"]:
+            typer.echo(f"- {finding['sentence']}")
+    typer.echo(f"Report: {run.report.resolve()}")
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for what the user can repair, 130 for Ctrl-C."""
+    try:
+        app()
+    except FeaturespaceError as error:
+        from rich.console import Console
+        from rich.markup import escape
+
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(130)

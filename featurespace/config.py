@@ -1,0 +1,104 @@
+"""The YAML schemas: strict, every option once, errors that name the closest key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from featurespace.errors import FeaturespaceError, nearest
+from featurespace.options import ANALYSES, ANALYZE
+
+
+def _option(name: str, **limits: Any) -> Any:
+    return Field(default=ANALYZE[name].default, description=ANALYZE[name].help, **limits)
+
+
+class AnalyzeConfig(BaseModel):
+    """What `featurespace analyze` is told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: tuple[str, ...] = Field(min_length=1, description="Model specs.")
+    data: tuple[str, ...] = Field(min_length=1, description="Data specs, LABEL=PATH.")
+    layers: str = _option("layers")
+    pool: Literal["avg", "cls", "none"] = _option("pool")
+    only: tuple[str, ...] | None = _option("only")
+    limit: int | None = _option("limit", ge=1)
+    image_size: int | None = _option("image_size", ge=8)
+    batch_size: int = _option("batch_size", ge=1)
+    precision: Literal["fp32", "bf16"] = _option("precision")
+    device: str = _option("device")
+    threads: int | None = _option("threads", ge=1)
+    seed: int = _option("seed", ge=0)
+    on_bad_image: Literal["skip", "error"] = _option("on_bad_image")
+    control: bool = _option("control")
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _known_analyses(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [each.strip() for each in value.split(",") if each.strip()]
+        for each in value or ():
+            if each not in ANALYSES:
+                close = nearest(str(each), ANALYSES)
+                raise ValueError(
+                    f"{each!r} is no analysis" + (f"; did you mean {close[0]!r}?" if close else "")
+                    + f" Allowed: {', '.join(ANALYSES)}"
+                )  # fmt: skip
+        return value or None
+
+    @property
+    def analyses(self) -> tuple[str, ...]:
+        """The analyses to make, in their order."""
+        return tuple(each for each in ANALYSES if self.only is None or each in self.only)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run another run; the rest may differ between two commands on one directory."""
+        free = {"only", "batch_size", "threads", "on_bad_image"}
+        return self.model_dump(mode="json", exclude=free)
+
+
+def make_config(**values: Any) -> AnalyzeConfig:
+    """Return the checked configuration; raises FeaturespaceError with the option, the value and what is allowed."""
+    try:
+        return AnalyzeConfig(**values)
+    except ValidationError as error:
+        raise FeaturespaceError(_explain(error)) from error
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read the values of a YAML file, safely; unknown keys are errors."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FeaturespaceError(f"{path} cannot be read as YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise FeaturespaceError(f"{path} must hold keys and values, e.g. 'layers: blocks'; it holds {type(content).__name__}")
+    for key in content:
+        if key not in AnalyzeConfig.model_fields:
+            close = nearest(str(key), AnalyzeConfig.model_fields)
+            hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(AnalyzeConfig.model_fields)
+            raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
+    return content
+
+
+def to_yaml(config: AnalyzeConfig) -> str:
+    """Return the resolved configuration as YAML, each option under its description."""
+    lines = []
+    for name, field in AnalyzeConfig.model_fields.items():
+        value = config.model_dump(mode="json")[name]
+        lines += [f"# {field.description}", yaml.safe_dump({name: value}, sort_keys=False).strip()]
+    return "\n".join(lines) + "\n"
+
+
+def _explain(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"]) or "the configuration"
+    if problem["type"] == "extra_forbidden":
+        close = nearest(name, AnalyzeConfig.model_fields)
+        return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"option {name!r}: {message}; the value was {problem['input']!r}"

@@ -1,0 +1,66 @@
+"""Training and test samples: as given, or drawn by group and class."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from featurespace.errors import FeaturespaceError
+
+
+def train_test_rows(samples: pd.DataFrame, *, rng: np.random.Generator, test_fraction: float = 0.3) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return training rows, test rows, and how they were chosen.
+
+    The ``split`` column decides where there is one (``val`` serves as test only where there is no ``test``).
+    Otherwise ``test_fraction`` of the groups (of the samples, where there are no groups) is drawn, stratified by
+    label; a group is never on both sides. Samples without a label take no part.
+    """
+    labelled = samples["label"].notna().to_numpy()
+    split = samples["split"]
+    if split.notna().any():
+        held_out = "test" if (split == "test").any() else "val"
+        train = np.flatnonzero(labelled & (split == "train").fillna(False).to_numpy(bool))
+        test = np.flatnonzero(labelled & (split == held_out).fillna(False).to_numpy(bool))
+        if not len(train) or not len(test):
+            raise FeaturespaceError(
+                f"the split column leaves {len(train)} labelled training and {len(test)} labelled test samples; "
+                "it must name both train and test, or be left out"
+            )
+        return train, test, f"split column ({held_out} is the test)"
+    rows = np.flatnonzero(labelled)
+    labels = samples["label"].to_numpy(object)[rows]
+    units = samples["group"].fillna(samples["id"]).to_numpy(object)[rows]
+    test_units = _draw_units(labels, units, rng=rng, test_fraction=test_fraction)
+    is_test = np.isin(units.astype(str), sorted(test_units))
+    how = "groups" if samples["group"].notna().any() else "samples"
+    return rows[~is_test], rows[is_test], f"{test_fraction:.0%} of the {how} drawn at random, stratified by label"
+
+
+def _draw_units(labels: np.ndarray, units: np.ndarray, *, rng: np.random.Generator, test_fraction: float) -> set[str]:
+    # A unit counts under its most frequent label; within each label a fixed share of its units is drawn.
+    table = pd.DataFrame({"unit": units.astype(str), "label": labels.astype(str)})
+    main = table.groupby("unit")["label"].agg(lambda values: values.value_counts().sort_index().idxmax())
+    chosen: set[str] = set()
+    for _, members in sorted(main.groupby(main).groups.items()):
+        names = sorted(members)
+        if len(names) < 2:
+            continue  # its only unit stays in training: a class without training samples cannot be learnt
+        count = min(max(1, round(len(names) * test_fraction)), len(names) - 1)
+        chosen.update(rng.permutation(names)[:count].tolist())
+    if not chosen:
+        raise FeaturespaceError(
+            "no class has two groups (or samples), so no test set can be drawn; add images or a split column"
+        )
+    return chosen
+
+
+def stratified_rows(samples: pd.DataFrame, limit: int, *, rng: np.random.Generator) -> np.ndarray:
+    """Return ``limit`` row numbers in ascending order, in proportion to label and split, at least one of each."""
+    strata = samples["label"].fillna("").astype(str) + "\x1f" + samples["split"].fillna("").astype(str)
+    shuffled = rng.permutation(len(samples))
+    names = strata.to_numpy(str)[shuffled]
+    # Place of each sample within its stratum, as a share: the smallest shares are a proportional sample.
+    order = pd.Series(names).groupby(names).cumcount().to_numpy()
+    sizes = pd.Series(names).map(pd.Series(names).value_counts()).to_numpy()
+    share = order / sizes
+    return np.sort(shuffled[np.argsort(share, kind="stable")[:limit]])

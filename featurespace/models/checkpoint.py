@@ -1,0 +1,213 @@
+"""Checkpoints of any layout, read as named tensors without running code from the file; and our own, written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from featurespace.errors import FeaturespaceError
+from featurespace.files import write_atomic, write_json
+from featurespace.models.manifest import KEY, REQUIRED, read_manifest, safetensors_header
+
+__all__ = ["CheckpointTensors", "read_manifest", "read_tensors", "write_checkpoint"]
+
+# Where training code keeps weights, best first: averaged weights before raw ones (they are what such code
+# evaluates), DINO's teacher before its student, BYOL's online network before its target.
+_NESTS = (
+    *("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "teacher"),
+    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module", "online_network"),
+    *("online", "backbone", "encoder", "student", "weights", "params", "target", "state", "checkpoint"),
+)
+_NOT_WEIGHTS = ("optim", "sched", "scaler", "callback", "loops", "hparam", "hyper_param", "rng")
+
+
+@dataclass(frozen=True)
+class CheckpointTensors:
+    """The named tensors of a checkpoint, in file order.
+
+    ``layout`` says in words where they were found, ``metadata`` holds plain values beside them (epoch, say),
+    ``ignored`` names entries that are no tensors.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any]
+    layout: str
+    ignored: list[str] = field(default_factory=list)
+
+
+def read_tensors(path: str | Path) -> CheckpointTensors:
+    """Read the weights of a checkpoint on the CPU: safetensors, or anything torch.save wrote.
+
+    No code from the file is run: ``torch.load(weights_only=True)``. A file that needs more is refused.
+    """
+    path = Path(path)
+    _check_file(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _unwrap(_load_pickle(path), path)
+
+
+def write_checkpoint(path: str | Path, network_state: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> Path:
+    """Write weights and manifest as one safetensors file, and the manifest once more as ``<stem>.json``.
+
+    The manifest holds at least ``manifest.REQUIRED``; ``weights_dtype`` and the like may follow.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise FeaturespaceError(f"checkpoint {path} must end in .safetensors, e.g. {path.with_suffix('.safetensors')}")
+    absent = [name for name in REQUIRED if name not in manifest]
+    if absent:
+        raise FeaturespaceError(f"the manifest of {path} lacks {', '.join(absent)}; give every one of {REQUIRED}")
+    # Copies, because safetensors refuses tensors that share memory (tied weights).
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network_state.items()}
+    text = json.dumps(dict(manifest), allow_nan=False, default=str)
+    # safetensors sorts its entries, so the order of the network travels in the metadata.
+    metadata = {"format": "pt", KEY: text, "order": json.dumps(list(tensors))}
+    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    write_json(path.with_suffix(".json"), json.loads(text))
+    return path
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise FeaturespaceError(f"checkpoint {path} is a directory; name the file in it, or write local-dir:{path}")
+    if not path.is_file():
+        raise FeaturespaceError(f"checkpoint {path} does not exist")
+    if path.stat().st_size == 0:
+        raise FeaturespaceError(f"checkpoint {path} is empty (0 bytes): its download or copy failed; fetch it again")
+
+
+def _read_safetensors(path: Path) -> CheckpointTensors:
+    header = safetensors_header(path)
+    metadata = dict(header.get("__metadata__", {}))
+    order = json.loads(metadata.pop("order", "[]"))
+    names = [name for name in header if name != "__metadata__"]
+    if sorted(order) == sorted(names):
+        names = order
+    try:
+        with safe_open(path, framework="pt", device="cpu") as handle:
+            tensors = {name: handle.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise FeaturespaceError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+    if not tensors:
+        raise FeaturespaceError(f"checkpoint {path} holds no tensors")
+    manifest = metadata.pop(KEY, None)
+    if manifest is not None:
+        metadata["manifest"] = json.loads(manifest)
+    return CheckpointTensors(tensors, metadata, "featurespace checkpoint" if manifest else "safetensors")
+
+
+def _load_pickle(path: Path) -> Any:
+    is_zip = zipfile.is_zipfile(path)
+    try:
+        # Namespace is plain data, and many training scripts store their arguments as one.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        raise FeaturespaceError(_refusal(path, is_zip, error)) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OSError, IndexError) as error:
+        raise FeaturespaceError(
+            f"checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it is cut off, damaged or not "
+            f"written by torch.save ({_first_line(error)}); copy it again and compare its size or hash"
+        ) from error
+
+
+def _refusal(path: Path, is_zip: bool, error: Exception) -> str:
+    with open(path, "rb") as handle:
+        start = handle.read(64)
+    if not is_zip and not start.startswith(b"\x80"):
+        kind = "a text file" if start.isascii() and b"\x00" not in start else "no checkpoint"
+        hint = " (a Git LFS pointer: run `git lfs pull`)" if start.startswith(b"version https://git-lfs") else ""
+        return f"{path} is {kind}{hint}, not something torch.save or safetensors wrote; name the checkpoint itself"
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zip else []
+    except Exception:  # the file may be damaged too; the refusal stands without the list
+        names = []
+    needs = ", ".join(names) or _first_line(error)
+    return (
+        f"checkpoint {path} holds more than weights (it needs {needs}) and loading it could run code, so it is "
+        "refused; in the environment that wrote it, save weights only: "
+        "torch.save(model.state_dict(), 'weights.pt')"
+    )
+
+
+def _unwrap(value: Any, path: Path) -> CheckpointTensors:
+    """Find the mapping of tensors inside what torch.load returned, up to three mappings deep."""
+    if not isinstance(value, Mapping):
+        raise FeaturespaceError(
+            f"checkpoint {path} holds a {type(value).__name__}, not a mapping from names to tensors; "
+            "save model.state_dict() instead"
+        )
+    trail: list[str] = []
+    notes: list[str] = []
+    metadata: dict[str, Any] = {}
+    ignored: list[str] = []
+    for _ in range(3):
+        chosen, others = _choose(value)
+        ignored += [".".join([*trail, str(key)]) for key, entry in value.items() if _is_ignored(entry, key, chosen)]
+        metadata |= {str(k): v for k, v in value.items() if isinstance(v, (str, int, float, bool))}
+        if chosen is None:
+            break
+        notes += [f"{name!r} is there too and was not used" for name in others]
+        trail.append(chosen)
+        value = value[chosen]
+    tensors = {str(key): entry.detach() for key, entry in value.items() if isinstance(entry, Tensor)}
+    if not tensors:
+        keys = ", ".join(map(str, list(value)[:8])) or "nothing"
+        raise FeaturespaceError(f"checkpoint {path} holds no weights under a name known here; it holds {keys}")
+    layout = _layout(trail, lightning="pytorch-lightning_version" in metadata)
+    return CheckpointTensors(tensors, metadata, "; ".join([layout, *notes]), ignored)
+
+
+def _choose(value: Mapping[Any, Any]) -> tuple[str | None, list[str]]:
+    """Return the key of the nested mapping that holds the weights (None: this one) and the keys passed over."""
+    own = sum(isinstance(entry, Tensor) for entry in value.values())
+    counts = {
+        key: _count(entry)
+        for key, entry in value.items()
+        if isinstance(entry, Mapping) and isinstance(key, str) and not any(w in key.lower() for w in _NOT_WEIGHTS)
+    }
+    counts = {key: count for key, count in counts.items() if count > own}
+    if not counts:
+        return None, []
+    known = [key for key in _NESTS if key in counts]
+    ranked = known + [key for key in counts if key not in known]
+    return ranked[0], ranked[1:]
+
+
+def _count(value: Mapping[Any, Any], depth: int = 2) -> int:
+    total = 0
+    for key, entry in value.items():
+        if isinstance(entry, Tensor):
+            total += isinstance(key, str)
+        elif isinstance(entry, Mapping) and depth:
+            total += _count(entry, depth - 1)
+    return total
+
+
+def _is_ignored(entry: Any, key: Any, chosen: str | None) -> bool:
+    return key != chosen if chosen is not None else not isinstance(entry, Tensor)
+
+
+def _layout(trail: list[str], *, lightning: bool) -> str:
+    if lightning:
+        return "Lightning checkpoint, weights under " + " / ".join(repr(key) for key in trail)
+    if trail:
+        return "torch.save of a mapping, weights under " + " / ".join(repr(key) for key in trail)
+    return "torch.save of a state_dict"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,168 @@
+"""What a checkpoint or a model is, as plain values; the command line formats them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featurespace.errors import FeaturespaceError
+from featurespace.files import hash_file
+from featurespace.models.blocks import stage_names
+from featurespace.models.checkpoint import read_manifest, read_tensors
+from featurespace.models.guess import guess_architectures
+from featurespace.models.layers import POOLED, select_layers
+from featurespace.models.load import load_model
+from featurespace.models.networks import Preprocessing
+from featurespace.models.report import MatchReport, Shape
+from featurespace.models.specs import ModelSpec
+from featurespace.models.trace import trace_layers
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer as ``inspect`` lists it; ``selected`` names the presets that it belongs to."""
+
+    name: str
+    class_name: str
+    shape: Shape
+    kind: str
+    selected: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What ``featurespace inspect MODEL`` shows. ``parameters`` leaves the classifier out."""
+
+    label: str
+    arch: str
+    source: str
+    parameters: int
+    weights_hash: str
+    preprocessing: Preprocessing
+    layers: tuple[LayerRow, ...]
+    match: MatchReport | None
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """One tensor of a file."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What ``featurespace inspect FILE`` shows; ``guesses`` are (timm name, share of shapes), best first."""
+
+    path: str
+    sha256: str
+    layout: str
+    tensors: tuple[TensorRow, ...]
+    parameters: int
+    dtypes: dict[str, int]
+    metadata: dict[str, Any]
+    ignored: tuple[str, ...]
+    manifest: dict[str, Any] | None
+    guesses: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class TensorDifference:
+    """One tensor of two files. ``status``: equal, differs, shape, only_a or only_b.
+
+    ``max_abs`` is the largest absolute difference, ``relative`` is |b - a| / |a| in the Euclidean norm (NaN
+    where a is all zero and b is not).
+    """
+
+    name: str
+    status: str
+    shape_a: Shape | None
+    shape_b: Shape | None
+    max_abs: float | None = None
+    relative: float | None = None
+
+
+def inspect_model(spec: ModelSpec, *, image_size: int | None = None) -> ModelInfo:
+    """Load a model and list its layers in order of execution, with the shape of one sample's feature."""
+    model = load_model(spec, image_size=image_size)
+    generator = torch.Generator().manual_seed(0)
+    example = torch.rand((2, *model.preprocessing.input_size), generator=generator)
+    everything = select_layers(model.network, ["*", POOLED], example)
+    classes = {call.name: call.class_name for call in trace_layers(model.network, example)}
+    presets = {"blocks": _names(model.network, "blocks", example), "stages": _names(model.network, "stages", example)}
+    rows = tuple(
+        LayerRow(
+            layer.name,
+            classes[layer.module],
+            layer.shape,
+            layer.kind,
+            tuple(preset for preset, names in presets.items() if layer.name in names),
+        )
+        for layer in everything
+    )
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    return ModelInfo(
+        model.label, model.arch, model.source, parameters, model.weights_hash, model.preprocessing, rows, model.match
+    )
+
+
+def inspect_file(path: str | Path) -> FileInfo:
+    """Read a checkpoint and say what it holds, and which architectures have tensors of these shapes."""
+    path = Path(path)
+    checkpoint = read_tensors(path)
+    tensors = checkpoint.tensors
+    rows = tuple(TensorRow(n, tuple(v.shape), str(v.dtype).removeprefix("torch.")) for n, v in tensors.items())
+    return FileInfo(
+        path=str(path),
+        sha256=hash_file(path),
+        layout=checkpoint.layout,
+        tensors=rows,
+        parameters=sum(value.numel() for value in tensors.values()),
+        dtypes=dict(Counter(row.dtype for row in rows)),
+        metadata={key: value for key, value in checkpoint.metadata.items() if key != "manifest"},
+        ignored=tuple(checkpoint.ignored),
+        manifest=read_manifest(path),
+        guesses=tuple(pair for pair in guess_architectures(tensors) if pair[1] >= 0.5),
+    )
+
+
+def compare_files(a: str | Path, b: str | Path) -> list[TensorDifference]:
+    """Compare two checkpoints tensor by tensor, by name, in the order of ``a`` and then what only ``b`` has."""
+    first, second = read_tensors(a).tensors, read_tensors(b).tensors
+    if not first.keys() & second.keys():
+        raise FeaturespaceError(
+            f"{a} and {b} have no tensor name in common ({next(iter(first))}, {next(iter(second))}); they are of "
+            "different layouts: load both as ARCH@FILE and compare their features"
+        )
+    rows = [_difference(name, value, second.get(name)) for name, value in first.items()]
+    only_b = [TensorDifference(n, "only_b", None, tuple(v.shape)) for n, v in second.items() if n not in first]
+    return rows + only_b
+
+
+def _difference(name: str, a: Tensor, b: Tensor | None) -> TensorDifference:
+    if b is None:
+        return TensorDifference(name, "only_a", tuple(a.shape), None)
+    if a.shape != b.shape:
+        return TensorDifference(name, "shape", tuple(a.shape), tuple(b.shape))
+    x, y = a.double(), b.double()
+    change, base = float((y - x).norm()), float(x.norm())
+    relative = change / base if base else (0.0 if change == 0 else float("nan"))
+    largest = float((y - x).abs().max()) if x.numel() else 0.0
+    status = "equal" if torch.equal(x, y) else "differs"
+    return TensorDifference(name, status, tuple(a.shape), tuple(b.shape), largest, relative)
+
+
+def _names(network: torch.nn.Module, preset: str, example: Tensor) -> set[str]:
+    try:
+        if preset == "stages":
+            return {*stage_names(network, example), POOLED}
+        return {layer.name for layer in select_layers(network, preset, example)}
+    except FeaturespaceError:  # a network without stages is still worth listing
+        return set()

@@ -1,0 +1,102 @@
+"""Figures of a value by depth: probes and domain gap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from featurespace.plots.style import (
+    MARKERS,
+    PAGE_MM,
+    controls,
+    draw_line,
+    label_layers,
+    layer_names,
+    model_colours,
+    new_figure,
+    panel_grid,
+    styled,
+)
+
+PIXELS = "pixels"
+PROBE_NAMES = {"accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy", "auc_macro": "macro AUC"}
+GAP_NAMES = {"mmd2": "MMD², unbiased", "frechet_distance_corrected": "Fréchet distance, corrected"}
+
+
+@styled
+def probe_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, probe: str = "linear", metric: str = "accuracy") -> Figure:
+    """Draw what a probe reads from each layer, one panel a data set; dotted: raw pixels and chance."""
+    rows = table[(table["probe"] == probe) & (table["metric"] == metric)]
+    domains = list(dict.fromkeys(rows["data"]))
+    figure, panels = _panels(len(domains))
+    for axes, data in zip(panels.flat, domains):
+        on_data = rows[rows["data"] == data]
+        _draw_models(axes, on_data, layers)
+        pixels = on_data[on_data["model"] == PIXELS]
+        if len(pixels):
+            axes.axhline(pixels["value"].iloc[0], color="black", linestyle=":", linewidth=1, label="raw pixels")
+            axes.axhspan(pixels["ci_low"].iloc[0], pixels["ci_high"].iloc[0], color="black", alpha=0.08, linewidth=0)
+        axes.axhline(on_data["chance"].iloc[0], color="0.4", linestyle=(0, (1, 3)), linewidth=0.8, label="chance")
+        first = on_data.iloc[0]
+        axes.set_title(f"{data} ({first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}; band: 95 % by {first['unit']})")
+        axes.set_ylim(0, 1)
+    panels[0, 0].set_ylabel(f"{PROBE_NAMES.get(metric, metric)}, {probe} probe")
+    _finish(figure, panels, len(domains))
+    return figure
+
+
+@styled
+def gap_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "mmd2") -> Figure:
+    """Draw the distance between two data sets by depth, one panel a pair of data sets."""
+    rows = table[table["metric"] == metric]
+    pairs = list(dict.fromkeys(zip(rows["data_a"], rows["data_b"])))
+    figure, panels = _panels(len(pairs))
+    for axes, (data_a, data_b) in zip(panels.flat, pairs):
+        on_pair = rows[(rows["data_a"] == data_a) & (rows["data_b"] == data_b)]
+        _draw_models(axes, on_pair, layers)
+        first = on_pair.iloc[0]
+        axes.axhline(0, color="0.4", linewidth=0.6)
+        axes.set_title(f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}; band: 95 % by {first['unit']})")
+        if metric == "frechet_distance_corrected":
+            axes.set_yscale("symlog", linthresh=_linear_below(on_pair))
+    panels[0, 0].set_ylabel(GAP_NAMES.get(metric, metric))
+    _finish(figure, panels, len(pairs))
+    return figure
+
+
+def _linear_below(rows: pd.DataFrame) -> float:
+    # Logarithmic where the values are, linear around zero, so that a negative value can be shown.
+    sizes = rows["value"].abs()
+    smallest = float(sizes[sizes > 0].min()) if (sizes > 0).any() else 1.0
+    return 10.0 ** np.floor(np.log10(smallest))
+
+
+def _panels(count: int) -> tuple[Figure, np.ndarray]:
+    down, across = panel_grid(max(1, count), across=2)
+    figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 12 + 68 * down)
+    return figure, figure.subplots(down, across, squeeze=False)
+
+
+def _draw_models(axes: Axes, rows: pd.DataFrame, layers: pd.DataFrame) -> None:
+    colours = model_colours(layers)
+    lists = {model: layer_names(layers, model) for model in colours}
+    same = len({tuple(names) for names in lists.values()}) == 1
+    for number, (model, names) in enumerate(lists.items()):
+        values = rows[rows["model"] == model].set_index("layer").reindex(names)
+        x = np.arange(len(names)) if same else np.linspace(0, 1, len(names))
+        draw_line(axes, x, values, colour=colours[model], label=model, marker=MARKERS[number % len(MARKERS)],
+                  dashed=model in controls(layers))  # fmt: skip
+    if same:
+        label_layers(axes, next(iter(lists.values())))
+    else:
+        axes.set_xlabel("relative depth (0 = stem, 1 = pooled output)")
+    axes.grid(axis="y", linewidth=0.3, alpha=0.5)
+
+
+def _finish(figure: Figure, panels: np.ndarray, used: int) -> None:
+    for axes in list(panels.flat)[used:]:
+        axes.set_axis_off()
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))))

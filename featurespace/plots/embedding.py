@@ -1,0 +1,43 @@
+"""Figures of the embedding table."""
+
+from __future__ import annotations
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from featurespace.plots.style import MAX_CLASSES, PAGE_MM, new_figure, panel_grid, styled
+
+METHOD_NAMES = {"umap": "UMAP", "pca": "PCA"}
+
+
+@styled
+def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, method: str = "umap") -> Figure:
+    """Draw the images of one data set as points, one panel a model, coloured by label, with trustworthiness."""
+    rows = table[(table["data"] == data) & (table["method"] == method)]
+    models = list(dict.fromkeys(rows["model"]))
+    down, across = panel_grid(len(models), across=3)
+    figure = new_figure(PAGE_MM, 14 + down * (PAGE_MM / across + 4))
+    panels = figure.subplots(down, across, squeeze=False)
+    labels = sorted(rows["label"].dropna().unique())
+    palette = matplotlib.colormaps["tab10" if len(labels) <= 10 else "tab20"]
+    colours = {label: palette(index % palette.N) for index, label in enumerate(labels)}
+    size = max(0.8, min(6.0, 3000 / max(1, len(rows) / len(models))))
+    for axes, model in zip(panels.flat, models):
+        points = rows[rows["model"] == model]
+        trust = quality[(quality["model"] == model) & (quality["data"] == data) & (quality["method"] == method)]["value"].iloc[0]
+        for label in labels:
+            of_label = points[points["label"] == label]
+            axes.scatter(of_label["x"], of_label["y"], s=size, color=colours[label], linewidths=0, label=label)
+        unlabelled = points[points["label"].isna()]
+        axes.scatter(unlabelled["x"], unlabelled["y"], s=size, color="0.5", linewidths=0)
+        axes.set_title(f"{model}, {points['layer'].iloc[0]}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
+        axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+        axes.spines[["top", "right"]].set_visible(True)
+    for axes in list(panels.flat)[len(models) :]:
+        axes.set_axis_off()
+    if 0 < len(labels) <= MAX_CLASSES:
+        handles, names = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)), markerscale=2.5)
+    figure.suptitle(f"{METHOD_NAMES[method]} of {data}", fontsize=8, x=0.01, ha="left")
+    return figure

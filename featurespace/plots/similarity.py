@@ -1,0 +1,127 @@
+"""Figures of the similarity table."""
+
+from __future__ import annotations
+
+from itertools import combinations, combinations_with_replacement
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from featurespace.plots.style import (
+    CONTROL,
+    MARKERS,
+    PAGE_MM,
+    PALETTE,
+    controls,
+    draw_line,
+    label_layers,
+    layer_names,
+    new_figure,
+    panel_grid,
+    styled,
+    trained,
+)
+from featurespace.tables.stores import corresponding_layers
+
+METRIC_NAMES = {"cka_debiased": "linear CKA, debiased", "procrustes_distance": "Procrustes distance", "mutual_knn": "mutual kNN, k = 10"}
+
+
+@styled
+def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, metric: str = "cka_debiased") -> Figure:
+    """Draw one square a pair of layers and one panel a pair of models, within and between them, on a scale of 0 to 1.
+
+    Values outside the scale take its end colours and keep their value in the table. A pair that the table lacks is
+    hatched.
+    """
+    rows = table[(table["metric"] == metric) & (table["data"] == data)]
+    models = trained(layers)
+    pairs = list(combinations_with_replacement(models, 2))
+    pairs += [(model, control) for model in models[:1] for control in controls(layers)]
+    down, across = panel_grid(len(pairs), across=3 if len(pairs) in (3, 5, 6, 9) else 4)
+    figure = new_figure(PAGE_MM, 8 + down * (PAGE_MM / across + 10))
+    panels = figure.subplots(down, across, squeeze=False)
+    image = None
+    for axes, (model_a, model_b) in zip(panels.flat, pairs):
+        names_a, names_b = layer_names(layers, model_a), layer_names(layers, model_b)
+        pair = rows[(rows["model_a"] == model_a) & (rows["model_b"] == model_b)]
+        matrix = pair.pivot(index="layer_a", columns="layer_b", values="value").reindex(index=names_a, columns=names_b)
+        image = axes.imshow(matrix.to_numpy(float), vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto")
+        for row, column in np.argwhere(np.isnan(matrix.to_numpy(float))):
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
+        label_layers(axes, names_b, which="x")
+        label_layers(axes, names_a, which="y")
+        axes.set(xlabel=model_b, ylabel=model_a)
+        axes.spines[:].set_visible(False)
+    for axes in list(panels.flat)[len(pairs) :]:
+        axes.set_axis_off()
+    n = int(rows["n"].iloc[0]) if len(rows) else 0
+    if image is not None:
+        figure.colorbar(image, ax=panels, label=METRIC_NAMES.get(metric, metric), shrink=0.6, pad=0.01, aspect=30)
+    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} between layers on {data} (n = {n:,} images)", fontsize=8, x=0.01, ha="left")
+    return figure
+
+
+@styled
+def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "cka_debiased") -> Figure:
+    """Draw the similarity of corresponding layers by depth, with its interval, one panel a data set.
+
+    Two or three models: every pair. More: the first model against each other one. Grey: each model against its
+    untrained control.
+    """
+    rows = table[table["metric"] == metric]
+    domains = list(dict.fromkeys(rows["data"]))
+    down, across = panel_grid(len(domains), across=2)
+    figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 12 + 68 * down)
+    panels = figure.subplots(down, across, squeeze=False, sharey=True)
+    for axes, data in zip(panels.flat, domains):
+        on_data = rows[rows["data"] == data]
+        for number, (model_a, model_b) in enumerate(_shown_pairs(layers)):
+            pair = _corresponding(on_data, layers, model_a, model_b)
+            is_control = model_b in controls(layers)
+            colour = CONTROL if is_control else PALETTE[number % len(PALETTE)]
+            draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}",
+                      marker=MARKERS[number % len(MARKERS)], dashed=is_control)  # fmt: skip
+        n = int(on_data["n"].iloc[0])
+        intervals = on_data["interval"].iloc[0]
+        unit = on_data["unit"].iloc[0]
+        axes.set_title(f"{data} (n = {n:,}; band: 95 % {intervals} by {unit})" if not intervals.startswith("none") else f"{data} (n = {n:,})")
+        _depth_axis(axes, layers)
+        axes.grid(axis="y", linewidth=0.3, alpha=0.5)
+    for axes in list(panels.flat)[len(domains) :]:
+        axes.set_axis_off()
+    for axes in panels[:, 0]:
+        axes.set_ylabel(METRIC_NAMES.get(metric, metric))
+    if metric != "procrustes_distance":
+        panels[0, 0].set_ylim(min(-0.02, rows["ci_low"].min(skipna=True) if rows["ci_low"].notna().any() else 0), 1.0)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    return figure
+
+
+def _shown_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
+    models = trained(layers)
+    pairs = list(combinations(models, 2)) if len(models) <= 3 else [(models[0], model) for model in models[1:]]
+    return pairs + [(model, control) for model in models for control in controls(layers)]
+
+
+def _corresponding(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
+    names_a, names_b = layer_names(layers, model_a), layer_names(layers, model_b)
+    pairs = corresponding_layers(names_a, names_b)
+    indexed = rows[(rows["model_a"] == model_a) & (rows["model_b"] == model_b)].set_index(["layer_a", "layer_b"])
+    found = indexed.reindex(pd.MultiIndex.from_tuples(pairs)).reset_index(drop=True)
+    position = np.arange(len(found), dtype=float)
+    return found.assign(position=position if _same_layers(layers) else position / max(1, len(found) - 1))
+
+
+def _same_layers(layers: pd.DataFrame) -> bool:
+    lists = [layer_names(layers, model) for model in dict.fromkeys(layers["model"])]
+    return all(each == lists[0] for each in lists)
+
+
+def _depth_axis(axes, layers: pd.DataFrame) -> None:
+    if _same_layers(layers):
+        label_layers(axes, layer_names(layers, layers["model"].iloc[0]))
+    else:
+        axes.set_xlabel("relative depth (0 = stem, 1 = pooled output)")

@@ -1,0 +1,108 @@
+"""Size, type and colour of every figure, in one place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COLUMN_MM = 88.0  # one journal column
+PAGE_MM = 180.0  # two columns
+MM = 1 / 25.4
+
+# Okabe and Ito's colours, told apart with every common colour vision; yellow comes last, because it is weak on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#F0E442")
+CONTROL = "#8A8A8A"
+MARKERS = "osD^vP*Xph"
+# Enough colours for the classes of one picture; more classes than this get no legend.
+MAX_CLASSES = 20
+
+RC = {
+    "font.family": "sans-serif", "font.sans-serif": ["Arial", "Helvetica", "DejaVu Sans"], "font.size": 7,
+    "axes.titlesize": 7.5, "axes.labelsize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6.5, "legend.fontsize": 6.5,
+    "axes.linewidth": 0.6, "xtick.major.width": 0.5, "ytick.major.width": 0.5, "xtick.major.size": 2, "ytick.major.size": 2,
+    "lines.linewidth": 1.1, "lines.markersize": 2.6, "axes.spines.top": False, "axes.spines.right": False,
+    "legend.frameon": False, "axes.titlelocation": "left", "hatch.linewidth": 0.4,
+}  # fmt: skip
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Let a figure function draw in the style of this module, and leave matplotlib's settings as they were."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(width_mm: float, height_mm: float) -> Figure:
+    """Return an empty figure of the given size, laid out so that nothing overlaps."""
+    figure = Figure(figsize=(width_mm * MM, height_mm * MM), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.03, hspace=0.04)  # type: ignore[union-attr]
+    return figure
+
+
+def model_colours(layers: pd.DataFrame) -> dict[str, str]:
+    """Return one colour a model, the same in every figure of a run: palette in order of naming, controls grey."""
+    roles = layers.drop_duplicates("model").set_index("model")["role"]
+    models = [model for model in roles.index if roles[model] == "model"]
+    colours = {model: PALETTE[index % len(PALETTE)] for index, model in enumerate(models)}
+    colours.update({model: CONTROL for model in roles.index if roles[model] != "model"})
+    return colours
+
+
+def trained(layers: pd.DataFrame) -> list[str]:
+    """Labels of the models that are no controls, in order."""
+    return list(dict.fromkeys(layers.loc[layers["role"] == "model", "model"]))
+
+
+def controls(layers: pd.DataFrame) -> list[str]:
+    """Labels of the controls, in order."""
+    return list(dict.fromkeys(layers.loc[layers["role"] == "control", "model"]))
+
+
+def layer_names(layers: pd.DataFrame, model: str) -> list[str]:
+    """Layers of a model in order of execution."""
+    return layers[layers["model"] == model].sort_values("depth")["layer"].tolist()
+
+
+def label_layers(axes: Axes, names: Iterable[str], *, which: str = "x") -> None:
+    """Write layer names on an axis whose positions are 0, 1, 2, ...; of many layers, every second or third."""
+    names = list(names)
+    step = int(np.ceil(len(names) / 30))
+    # The last layer is always named, so a tick right before it gives way.
+    ticks = [index for index in range(0, len(names), step) if index == len(names) - 1 or len(names) - 1 - index >= step]
+    ticks = sorted({*ticks, len(names) - 1})
+    if which == "x":
+        axes.set_xticks(ticks, [names[index] for index in ticks], rotation=90)
+    else:
+        axes.set_yticks(ticks, [names[index] for index in ticks])
+
+
+def draw_line(
+    axes: Axes, x: Any, table: pd.DataFrame, *, colour: str, label: str, marker: str = "o", dashed: bool = False
+) -> None:
+    """Draw values with their intervals: a line with a band; where a row has no interval, the line alone."""
+    values = table["value"].to_numpy(float)
+    low, high = table["ci_low"].to_numpy(float), table["ci_high"].to_numpy(float)
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3)
+
+
+def panel_grid(count: int, *, across: int) -> tuple[int, int]:
+    """Return rows and columns for ``count`` panels, at most ``across`` side by side."""
+    columns = min(count, across)
+    return -(-count // columns), columns

@@ -1,0 +1,144 @@
+"""From a run to one HTML file that opens offline."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from importlib.resources import files as package_files
+from typing import Any, NamedTuple
+
+import jinja2
+import pandas as pd
+
+from featurespace import files
+from featurespace.report.findings import Finding, number, with_interval
+from featurespace.run import Run
+from featurespace.tables.stores import corresponding_layers
+
+
+class Section(NamedTuple):
+    """A chapter of the report."""
+
+    title: str
+    explanation: str
+    findings: list[dict[str, Any]]
+    figures: list[dict[str, str]]
+    tables: list[dict[str, Any]]
+
+
+# Title, what the numbers mean and when they mislead, the table the findings come from, prefixes of its figures.
+CHAPTERS = (
+    ("Similarity", "Linear CKA compares two layers by how they arrange the same images: 1 is the same arrangement up to "
+     "rotation and scale, 0 is none in common. It is debiased, so small negative values occur and are kept. Intervals are "
+     "jackknife intervals. CKA follows the directions of largest variance: two layers can have a high CKA and still "
+     "differ in what a classifier reads from them.", "similarity", ("cka_by_layer", "cka_heatmap")),
+    ("Probe", "A linear classifier is trained on each layer's features of the training images and tested once on images it "
+     "has not seen; its regularisation is chosen within the training images. It shows what can be read from a layer "
+     "with one linear step, not what the network uses. Intervals say how much the test images could vary, not how much "
+     "another training would.", "probe", ("probe_by_depth",)),
+    ("Domain gap", "MMD² is zero when two sets of features have the same distribution; p comes from permuting the images "
+     "(whole groups where there are groups). The kernel's width is chosen for each layer, so compare its size between "
+     "layers with care. The Fréchet distance is given plug-in and corrected for the bias of small samples.", "domain_gap",
+     ("domain_gap_by_depth", "frechet_by_depth")),
+    ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "
+     "neighbours in the picture are neighbours in the features. Distances between clusters and their sizes mean "
+     "nothing in UMAP.", "embedding", ("umap_", "pca_")),
+)  # fmt: skip
+
+CAPTIONS = {
+    "cka_by_layer": "Similarity of corresponding layers by depth.",
+    "cka_heatmap": "Similarity of every pair of layers, within and between models.",
+    "probe_by_depth": "Test accuracy of a linear probe by depth.",
+    "domain_gap_by_depth": "Distance between the data sets by depth (MMD²).",
+    "frechet_by_depth": "Distance between the data sets by depth (Fréchet, corrected).",
+    "umap_": "UMAP of the last layer.",
+    "pca_": "PCA of the last layer.",
+}
+
+
+def write_report(run: Run) -> None:
+    """Write ``report.html`` from the run's tables, figures, summary and provenance."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((package_files("featurespace.report") / "template.html").read_text(encoding="utf-8"))
+    provenance = run.provenance
+    found = [Finding(**each) for each in run.summary["findings"]]
+    files.write_text(run.report, template.render(
+        title=" / ".join(run.summary["models"]), summary=run.summary, provenance=provenance, findings=found,
+        sections=list(_sections(run, found)), match=_match_rows(run), total=sum(provenance["seconds"].values()),
+    ))  # fmt: skip
+
+
+def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
+    for title, explanation, table, prefixes in CHAPTERS:
+        if table not in run.tables:
+            continue
+        figures = [
+            _figure(run, file.stem, [each.sentence for each in found if each.table == table])
+            for prefix in prefixes
+            for file in sorted((run.path / "figures").glob(f"{prefix}*.png"))
+        ]
+        own = [each._asdict() for each in found if each.table == table]
+        yield Section(title, explanation, own, figures, list(_tables(run, table)))
+
+
+def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
+    caption = next(text for prefix, text in CAPTIONS.items() if name.startswith(prefix))
+    encoded = base64.b64encode(run.figure_path(name).read_bytes()).decode()
+    return {"name": name, "image": f"data:image/png;base64,{encoded}", "caption": caption, "alt": " ".join([caption, *sentences[:1]])}
+
+
+def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
+    layers, table = run.tables["layers"], run.tables[name]
+    if name == "similarity":
+        for data in dict.fromkeys(table["data"]):
+            yield _similarity_by_layer(table[table["data"] == data], layers, data)
+    elif name == "probe":
+        rows = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")]
+        for data in dict.fromkeys(rows["data"]):
+            yield _by_model(rows[rows["data"] == data], f"Linear probe on {data}, test accuracy (95 % interval)")
+    elif name == "domain_gap":
+        for metric, title in (("mmd2", "MMD²"), ("frechet_distance_corrected", "Fréchet distance, corrected")):
+            for pair, rows in table[table["metric"] == metric].groupby(["data_a", "data_b"], sort=False):
+                yield _by_model(rows, f"{title} between {pair[0]} and {pair[1]} (95 % interval)")
+    elif name == "embedding":
+        quality = run.tables["embedding_quality"]
+        yield {
+            "title": "Trustworthiness of the pictures (k = 10)", "columns": ["data", "model", "method", "value", "n"],
+            "rows": [[row.data, row.model, row.method, number(row.value), f"{row.n:,}"] for row in quality.itertuples()],
+        }  # fmt: skip
+
+
+def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:
+    models = list(dict.fromkeys(rows["model"]))
+    names = list(dict.fromkeys(rows["layer"]))
+    cells = {(row["model"], row["layer"]): with_interval(row) for _, row in rows.iterrows()}
+    return {
+        "title": title, "columns": ["layer", *models],
+        "rows": [[layer, *(cells.get((model, layer), "") for model in models)] for layer in names],
+    }  # fmt: skip
+
+
+def _similarity_by_layer(rows: pd.DataFrame, layers: pd.DataFrame, data: str) -> dict[str, Any]:
+    values = {(row["metric"], row["model_a"], row["model_b"], row["layer_a"], row["layer_b"]): row for _, row in rows.iterrows()}
+    models = list(dict.fromkeys(layers["model"]))
+    names = {model: layers[layers["model"] == model]["layer"].tolist() for model in models}
+    lines = []
+    for index, model_a in enumerate(models):
+        for model_b in models[index + 1 :]:
+            for layer_a, layer_b in corresponding_layers(names[model_a], names[model_b]):
+                found = [values.get((metric, model_a, model_b, layer_a, layer_b)) for metric in
+                         ("cka_debiased", "procrustes_distance", "mutual_knn")]  # fmt: skip
+                if found[0] is None:
+                    continue
+                other = ["" if row is None else number(row["value"]) for row in found[1:]]
+                layer = layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}"
+                lines.append([f"{model_a} / {model_b}", layer, with_interval(found[0]), *other])
+    columns = ["models", "layer", "linear CKA (95 % interval)", "Procrustes distance", "mutual kNN"]
+    return {"title": f"Corresponding layers on {data}, n = {int(rows['n'].iloc[0]):,}", "columns": columns, "rows": lines}
+
+
+def _match_rows(run: Run) -> list[dict[str, Any]]:
+    if "match" not in run.tables or not len(run.tables["match"]):
+        return []
+    counts = run.tables["match"].groupby(["model", "status"], sort=False).size()
+    return [{"model": model, "status": status, "tensors": int(count)} for (model, status), count in counts.items()]

@@ -1,0 +1,172 @@
+"""A run directory: the only place that knows its paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from featurespace import files
+from featurespace.errors import FeaturespaceError, unknown
+from featurespace.features.store import FeatureStore
+from featurespace.tables.schema import SCHEMAS, validate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURE_FORMATS = ("pdf", "svg", "png")
+RESERVED = ("report.html", "summary.json", "provenance.json", "config.yaml", "tables", "figures", "features")
+
+
+class Tables(Mapping[str, pd.DataFrame]):
+    """The tables of a run by name, read when asked for."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self._names():
+            raise KeyError(str(unknown("table", name, self, where=str(self.folder))))
+        return pd.read_parquet(self.folder / f"{name}.parquet")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> list[str]:
+        return sorted(file.stem for file in self.folder.glob("*.parquet") if not file.name.startswith("."))
+
+    def __repr__(self) -> str:
+        return f"Tables({', '.join(self)})"
+
+
+class Run:
+    """One output directory of `featurespace analyze`.
+
+    Attributes
+    ----------
+    path : the directory
+    tables : its tables by name, as DataFrames
+
+    Examples
+    --------
+    >>> run = Run("runs/demo")  # doctest: +SKIP
+    >>> run.tables["similarity"]  # doctest: +SKIP
+    >>> run.features("finetuned", "mri")["pooled"]  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.tables = Tables(self.path / "tables")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, tables: {', '.join(self.tables)})"
+
+    # Paths ------------------------------------------------------------------------------------------------------
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.path / "report.html"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    def store_path(self, model: str, data: str) -> Path:
+        """Directory of the features of a model on a data set."""
+        return self.path / "features" / files.safe_name(model) / files.safe_name(data)
+
+    def figure_path(self, name: str, suffix: str = "png") -> Path:
+        """File of a figure."""
+        return self.path / "figures" / f"{name}.{suffix}"
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    def features(self, model: str, data: str) -> FeatureStore:
+        """Return the features of a model on a data set, a mapping from layer to memmap."""
+        path = self.store_path(model, data)
+        if not path.is_dir():
+            raise unknown("features of", f"{model} on {data}", self._stores(), where=str(self.path))
+        return FeatureStore.open(path)
+
+    def _stores(self) -> list[str]:
+        manifests = (files.read_json(file) for file in sorted(self.path.glob("features/*/*/manifest.json")))
+        return [f"{manifest['model']} on {manifest['data']}" for manifest in manifests]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the run found, in short: `summary.json`."""
+        return self._json("summary.json")
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the numbers came from: `provenance.json`."""
+        return self._json("provenance.json")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return files.read_json(self.path / name)
+        except (OSError, ValueError) as error:
+            raise FeaturespaceError(f"{self.path / name} cannot be read ({error}); is the run finished?") from error
+
+    # Writing ----------------------------------------------------------------------------------------------------
+
+    def claim(self, config_text: str, difference: str | None) -> None:
+        """Take the directory for a run, or go on with the same one; raises FeaturespaceError if it holds another.
+
+        Parameters
+        ----------
+        config_text : the resolved configuration, written at once
+        difference : how a configuration already there differs, in words; None if there is none or it is the same
+        """
+        if difference:
+            raise FeaturespaceError(
+                f"{self.path} holds another run ({difference}); choose another --out, or delete that directory"
+            )
+        if not self.config.exists():
+            taken = [name for name in RESERVED if (self.path / name).exists()]
+            if taken:
+                raise FeaturespaceError(
+                    f"{self.path} is not empty and no run of ours: it holds {', '.join(taken)} but no config.yaml; "
+                    "choose another --out"
+                )
+        try:
+            files.write_text(self.config, config_text)
+        except OSError as error:
+            raise FeaturespaceError(f"{self.path} cannot be written ({error.strerror}); choose another --out") from error
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as CSV and Parquet, checked against its schema."""
+        table = validate(table, SCHEMAS[name])
+        folder = self.path / "tables"
+        # 17 digits: a float read from the CSV is the float that was written.
+        files.write_atomic(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))  # type: ignore[arg-type, return-value]
+        files.write_atomic(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+
+    def write_figure(self, name: str, figure: Figure) -> None:
+        """Write a figure as PDF, SVG and PNG (300 dpi)."""
+        # No dates in the files: the same run makes the same bytes.
+        metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+        for suffix in FIGURE_FORMATS:
+            files.write_atomic(
+                self.figure_path(name, suffix),
+                lambda path, suffix=suffix: figure.savefig(path, dpi=300, metadata=metadata[suffix]),  # type: ignore[misc]
+            )
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write `summary.json` or `provenance.json`."""
+        files.write_json(self.path / name, value)
+
+
+def load(path: str | Path) -> Run:
+    """Return the run in a directory; raises FeaturespaceError if there is none."""
+    run = Run(path)
+    if not run.config.is_file():
+        raise FeaturespaceError(f"{path} holds no run (there is no config.yaml); `featurespace analyze ... --out {path}` makes one")
+    return run

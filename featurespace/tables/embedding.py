@@ -1,0 +1,55 @@
+"""Two-dimensional pictures of the last layer, and how far to trust them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from featurespace import seeding
+from featurespace.metrics.embedding import pca_embedding, trustworthiness, umap_embedding
+from featurespace.progress import Progress
+from featurespace.tables.schema import EMBEDDING, EMBEDDING_QUALITY, validate
+from featurespace.tables.stores import Stores
+
+NEIGHBOURS = 15
+TRUST_K = 10
+MIN_SAMPLES = 16
+
+
+def embedding_tables(
+    stores: Stores, *, seed: int, progress: Progress | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the UMAP and PCA coordinates of every image at the last layer, and their trustworthiness (k = 10).
+
+    UMAP starts from exact neighbours and repeats bit for bit from the seed. A data set with fewer than 16 images has
+    no UMAP, and the progress says so.
+    """
+    progress = progress or Progress()
+    points: list[pd.DataFrame] = []
+    quality: list[dict] = []
+    jobs = [(model, data) for data in stores.data for model in stores.models]
+    with progress.bar("embedding", len(jobs), "pictures") as advance:
+        for model, data in jobs:
+            layer = stores.layers(model)[-1]
+            X = np.asarray(stores.features(model, data, layer))
+            if len(X) < MIN_SAMPLES:
+                progress.say(f"no embedding of {data!r}: it has {len(X)} images, at least {MIN_SAMPLES} are needed")
+                break
+            coordinates = {
+                "umap": umap_embedding(X, seed=seeding.child_seed(seed, "umap", model, data), n_neighbors=NEIGHBOURS),
+                "pca": pca_embedding(X),
+            }
+            for method, E in coordinates.items():
+                key = {"method": method, "model": model, "layer": layer, "data": data}
+                samples = stores.samples(data)
+                points.append(
+                    pd.DataFrame({**key, "sample": samples["id"], "label": samples["label"], "x": E[:, 0], "y": E[:, 1]})
+                )
+                trust = trustworthiness(X, E, k=min(TRUST_K, (len(X) - 1) // 2))
+                parameter = f"n_neighbors={NEIGHBOURS}" if method == "umap" else ""
+                quality.append(
+                    {**key, "metric": "trustworthiness", "value": trust, "n": len(X), "hyperparameter": parameter}
+                )
+            advance(1)
+    table = pd.concat(points, ignore_index=True) if points else pd.DataFrame()
+    return validate(table, EMBEDDING), validate(quality, EMBEDDING_QUALITY)

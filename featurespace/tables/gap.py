@@ -1,0 +1,65 @@
+"""How far apart two domains lie in each layer of each model."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pandas as pd
+
+from featurespace import seeding
+from featurespace.metrics.distribution import frechet_distance, frechet_distance_corrected
+from featurespace.metrics.mmd import mmd2_permutation
+from featurespace.progress import Progress
+from featurespace.tables.schema import DOMAIN_GAP, interval_columns, validate
+from featurespace.tables.stores import Stores
+
+PERMUTATIONS = 1000
+
+
+def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) -> pd.DataFrame:
+    """Return the distance between every two data sets, per layer and model.
+
+    ``mmd2`` is the unbiased RBF MMD² (median heuristic) with a permutation p and a jackknife interval;
+    ``frechet_distance`` the plug-in value, which small samples bias upwards; ``frechet_distance_corrected`` the
+    jackknife over blocks, with its interval. Groups are permuted and left out whole where there are groups.
+    """
+    progress = progress or Progress()
+    pairs = list(combinations(stores.data, 2))
+    jobs = [(a, b, model, layer) for a, b in pairs for model in stores.models for layer in stores.layers(model)]
+    if not pairs:
+        progress.say("no domain gap: it needs two data sets (--data twice)")
+    rows: list[dict] = []
+    with progress.bar("domain gap", len(jobs), "layers") as advance:
+        for data_a, data_b, model, layer in jobs:
+            key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
+            try:
+                rows += _gap_rows(stores, key, seed=seed)
+            except ValueError as error:
+                progress.say(f"no domain gap for model {model!r}, layer {layer!r}, {data_a!r} to {data_b!r}: {error}")
+            advance(1)
+    return validate(rows, DOMAIN_GAP)
+
+
+def _gap_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
+    names = (key["data_a"], key["data_b"])
+    X, Y = (stores.features(key["model"], data, key["layer"]) for data in names)
+    groups_x, groups_y = (stores.column(data, "group") for data in names)
+    if groups_x is None or groups_y is None:
+        groups_x = groups_y = None  # one unit for both sides: samples, unless both come in groups
+    # The same permutations and blocks for every model and layer.
+    test = mmd2_permutation(
+        X, Y, rng=seeding.child(seed, "permutation", *names), groups_x=groups_x, groups_y=groups_y, permutations=PERMUTATIONS
+    )
+    corrected = frechet_distance_corrected(
+        X, Y, rng=seeding.child(seed, "blocks", *names), groups_x=groups_x, groups_y=groups_y
+    )
+    plain = {
+        "value": frechet_distance(X, Y), "ci_low": None, "ci_high": None, "interval": "none: biased, see the corrected value",
+        "level": None, "unit": corrected.unit, "n_groups": None,
+    }  # fmt: skip
+    counts = {"n_a": len(X), "n_b": len(Y)}
+    return [
+        {"metric": "mmd2", **key, **counts, "p_value": test.p_value, **interval_columns(test)},
+        {"metric": "frechet_distance", **key, **counts, "p_value": None, **plain},
+        {"metric": "frechet_distance_corrected", **key, **counts, "p_value": None, **interval_columns(corrected)},
+    ]

@@ -1,0 +1,38 @@
+"""What the models are: their layers in order, and how their checkpoints matched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from featurespace.tables.schema import LAYERS, MATCH, validate
+from featurespace.tables.stores import Stores
+
+if TYPE_CHECKING:
+    from featurespace.models.load import Model
+
+
+def layers_table(stores: Stores) -> pd.DataFrame:
+    """Return one row a layer: its depth (0 is the first), its width, and whether its model is a control."""
+    rows = [
+        {
+            "model": model, "layer": layer, "depth": depth, "role": "control" if model in stores.controls else "model",
+            "width": stores.features(model, stores.data[0], layer).shape[1],
+        }
+        for model in stores.models
+        for depth, layer in enumerate(stores.layers(model))
+    ]  # fmt: skip
+    return validate(rows, LAYERS)
+
+
+def match_table(models: Iterable[Model]) -> pd.DataFrame:
+    """Return one row a tensor of every checkpoint read: matched, missing, unexpected, reshaped, or of the head."""
+    rows = [
+        {"model": model.label, "tensor": row["target"] or row["source"], **row}
+        for model in models
+        if model.match is not None
+        for row in model.match.to_table()
+    ]
+    return validate(rows, MATCH)

@@ -1,0 +1,114 @@
+"""How well a simple classifier reads the class from each layer, on images it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from featurespace import seeding
+from featurespace.data.splits import train_test_rows
+from featurespace.errors import FeaturespaceError
+from featurespace.metrics.probe import knn_probe, linear_probe
+from featurespace.metrics.scores import probe_scores
+from featurespace.progress import Progress
+from featurespace.tables.schema import PROBE, interval_columns, validate
+from featurespace.tables.stores import Stores
+
+PIXELS = "pixels"  # the baseline's name in the column `model`
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and test rows of a data set, with labels and groups."""
+
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> np.ndarray | None:
+        """Groups of the given rows."""
+        return None if self.groups is None else self.groups[rows]
+
+
+def probe_table(
+    stores: Stores, pixels: Mapping[str, np.ndarray], *, seed: int, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Return accuracy, balanced accuracy and macro AUC of a linear and a kNN probe per layer, with intervals.
+
+    The linear probe is multinomial logistic regression on standardised features; its C is chosen by cross-validation
+    within the training split (by group). Folds and test samples are the same for every model and layer. ``pixels``
+    holds the raw pixels (n, d) of each data set, the baseline. A data set without labels, or with one class, is left
+    out, and the progress says so.
+    """
+    progress = progress or Progress()
+    rows: list[dict] = []
+    for data in stores.data:
+        split = _split(stores, data, seed=seed, progress=progress)
+        if split is None:
+            continue
+        jobs = [(model, layer, stores.features(model, data, layer)) for model in stores.models for layer in stores.layers(model)]
+        if data in pixels:
+            jobs.append((PIXELS, "input", pixels[data]))
+        with progress.bar(f"probes on {data}", len(jobs), "layers") as advance:
+            for model, layer, X in jobs:
+                try:
+                    rows += _probe_rows(X, split, {"model": model, "layer": layer, "data": data}, seed=seed)
+                except ValueError as error:
+                    progress.say(f"no probe for model {model!r}, layer {layer!r} on {data!r}: {error}")
+                advance(1)
+    return validate(rows, PROBE)
+
+
+def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split | None:
+    labels = stores.column(data, "label")
+    if labels is None:
+        progress.say(f"no probe on {data!r}: its images have no labels (class folders, or a column 'label')")
+        return None
+    if len(set(labels) - {""}) < 2:
+        progress.say(f"no probe on {data!r}: all labels are {labels[0]!r}; a probe needs two classes")
+        return None
+    try:
+        train, test, how = train_test_rows(stores.samples(data), rng=seeding.child(seed, "split", data))
+    except FeaturespaceError as error:
+        progress.say(f"no probe on {data!r}: {error}")
+        return None
+    known = set(labels[train])
+    unseen = np.array([label not in known for label in labels[test]])
+    if unseen.any():
+        progress.say(f"probe on {data!r}: {unseen.sum()} test images of classes without training images are left out")
+        test = test[~unseen]
+    progress.say(f"probe on {data!r}: {len(train)} training and {len(test)} test images, {how}")
+    return Split(train, test, labels, stores.column(data, "group"))
+
+
+def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> list[dict]:
+    X_train, X_test = np.asarray(X[split.train]), np.asarray(X[split.test])
+    y_train, y_test = split.labels[split.train], split.labels[split.test]
+    rng = seeding.child(seed, "probe", key["data"])
+    fitted = {
+        "linear": linear_probe(X_train, y_train, X_test, groups=split.take(split.train), rng=rng),
+        "knn": knn_probe(X_train, y_train, X_test, k=min(20, len(y_train))),
+    }
+    rows = []
+    for name, probe in fitted.items():
+        scores = probe_scores(probe, y_test, groups=split.take(split.test), rng=seeding.child(seed, "scores", key["data"]))
+        classes = len(probe.classes)
+        counts = {"n_train": len(y_train), "n_test": len(y_test), "n_classes": classes}
+        for metric, estimate in scores.items():
+            chance = {"auc_macro": 0.5, "accuracy": _majority(y_train, y_test)}.get(metric, 1 / classes)
+            parameter = f"C={probe.C:g}" if name == "linear" else f"k={min(20, len(y_train))}"
+            rows.append(
+                {"probe": name, **key, "metric": metric, **counts, "hyperparameter": parameter, "chance": chance,
+                 **interval_columns(estimate)}
+            )  # fmt: skip
+    return rows
+
+
+def _majority(y_train: np.ndarray, y_test: np.ndarray) -> float:
+    # Accuracy of always naming the most frequent training class.
+    classes, counts = np.unique(y_train, return_counts=True)
+    return float((y_test == classes[counts.argmax()]).mean())

@@ -1,0 +1,121 @@
+"""The columns of every table, and the key that names a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+# Columns that say how an interval was made; they follow the contract columns.
+INTERVAL = {"interval": "string", "level": "float64", "unit": "string", "n_groups": "Int64"}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns (name -> dtype) in order, and which of them name a row."""
+
+    name: str
+    columns: dict[str, str]
+    key: tuple[str, ...]
+
+
+SIMILARITY = Schema(
+    "similarity",
+    {
+        "metric": "string", "model_a": "string", "model_b": "string", "layer_a": "string", "layer_b": "string",
+        "data": "string", "value": "float64", "ci_low": "float64", "ci_high": "float64", "n": "int64",
+        "se": "float64", **INTERVAL,
+    },
+    ("metric", "model_a", "model_b", "layer_a", "layer_b", "data"),
+)  # fmt: skip
+
+PROBE = Schema(
+    "probe",
+    {
+        "probe": "string", "model": "string", "layer": "string", "data": "string", "metric": "string",
+        "value": "float64", "ci_low": "float64", "ci_high": "float64", "n_train": "int64", "n_test": "int64",
+        "hyperparameter": "string", "n_classes": "int64", "chance": "float64", **INTERVAL,
+    },
+    ("probe", "model", "layer", "data", "metric"),
+)  # fmt: skip
+
+DOMAIN_GAP = Schema(
+    "domain_gap",
+    {
+        "metric": "string", "model": "string", "layer": "string", "data_a": "string", "data_b": "string",
+        "value": "float64", "ci_low": "float64", "ci_high": "float64", "p_value": "float64", "n_a": "int64",
+        "n_b": "int64", **INTERVAL,
+    },
+    ("metric", "model", "layer", "data_a", "data_b"),
+)  # fmt: skip
+
+EMBEDDING = Schema(
+    "embedding",
+    {
+        "method": "string", "model": "string", "layer": "string", "data": "string", "sample": "string",
+        "label": "string", "x": "float64", "y": "float64",
+    },
+    ("method", "model", "layer", "data", "sample"),
+)  # fmt: skip
+
+EMBEDDING_QUALITY = Schema(
+    "embedding_quality",
+    {
+        "method": "string", "model": "string", "layer": "string", "data": "string", "metric": "string",
+        "value": "float64", "n": "int64", "hyperparameter": "string",
+    },
+    ("method", "model", "layer", "data", "metric"),
+)  # fmt: skip
+
+LAYERS = Schema(
+    "layers",
+    {"model": "string", "layer": "string", "depth": "int64", "width": "int64", "role": "string"},
+    ("model", "layer"),
+)
+
+MATCH = Schema(
+    "match",
+    {
+        "model": "string", "status": "string", "tensor": "string", "source": "string", "target": "string",
+        "source_shape": "string", "target_shape": "string",
+    },
+    ("model", "status", "tensor"),
+)  # fmt: skip
+
+SCHEMAS = {
+    schema.name: schema
+    for schema in (SIMILARITY, PROBE, DOMAIN_GAP, EMBEDDING, EMBEDDING_QUALITY, LAYERS, MATCH)
+}
+
+
+def validate(rows: pd.DataFrame | list[dict], schema: Schema) -> pd.DataFrame:
+    """Return the table with the schema's columns and types; further columns follow in their order.
+
+    Raises
+    ------
+    ValueError
+        a column is missing, a key is missing or doubled, a type does not fit
+    """
+    table = pd.DataFrame(rows) if not isinstance(rows, pd.DataFrame) else rows
+    if table.empty:
+        table = pd.DataFrame(columns=list(schema.columns))
+    missing = [column for column in schema.columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"table {schema.name!r} lacks the columns {missing}")
+    further = [column for column in table.columns if column not in schema.columns]
+    table = table[[*schema.columns, *further]].astype(schema.columns)
+    if table[list(schema.key)].isna().any().any():
+        raise ValueError(f"table {schema.name!r}: a key column ({', '.join(schema.key)}) holds a missing value")
+    doubled = table.duplicated(list(schema.key))
+    if doubled.any():
+        first = table.loc[doubled, list(schema.key)].iloc[0].to_dict()
+        raise ValueError(f"table {schema.name!r}: {int(doubled.sum())} rows repeat a key, the first is {first}")
+    return table.reset_index(drop=True)
+
+
+def interval_columns(estimate) -> dict:
+    """Return the interval columns of an `Estimate` as a part of a row."""
+    return {
+        "value": estimate.value, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high, "interval": estimate.interval,
+        "level": estimate.level, "unit": estimate.unit, "n_groups": estimate.n_groups,
+    }  # fmt: skip

@@ -1,0 +1,104 @@
+"""Similarity of the models' representations of the same images."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+
+import pandas as pd
+
+from featurespace.errors import FeaturespaceError
+from featurespace.metrics.alignment import cka_estimate, prepare_cka
+from featurespace.metrics.hsic import PreparedCKA
+from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_neighbours, procrustes_distance
+from featurespace.progress import Progress
+from featurespace.tables.schema import SIMILARITY, interval_columns, validate
+from featurespace.tables.stores import Stores, corresponding_layers
+
+MIN_SAMPLES = 4  # Song's unbiased HSIC divides by n - 3
+NEIGHBOURS = 10
+NO_INTERVAL = {
+    "ci_low": None, "ci_high": None, "se": None, "interval": "none: not estimated for this metric",
+    "level": None, "unit": "sample", "n_groups": None,
+}  # fmt: skip
+
+
+def similarity_table(stores: Stores, *, progress: Progress | None = None) -> pd.DataFrame:
+    """Return CKA of all layer pairs of all model pairs (also within a model), and two more on corresponding layers.
+
+    ``cka_debiased`` is exact, with a jackknife interval by group where there is one. A within-model matrix is given
+    whole, so (a, b) and (b, a) both stand. ``procrustes_distance`` and ``mutual_knn`` (k = 10) stand for the
+    corresponding layers of two models. A layer whose features are constant has no CKA: its rows are missing, and
+    the progress says so.
+    """
+    progress = progress or Progress()
+    rows: list[dict] = []
+    for data in stores.data:
+        n = len(stores.samples(data))
+        if n < MIN_SAMPLES:
+            raise FeaturespaceError(
+                f"data set {data!r} has {n} images; a debiased similarity needs at least {MIN_SAMPLES}. "
+                "Add images, or leave similarity out: --only probe,embedding,gap"
+            )
+        prepared = _prepare(stores, data, progress)
+        pairs = list(combinations_with_replacement(stores.models, 2))
+        total = sum(len(prepared[a]) * len(prepared[b]) for a, b in pairs)
+        with progress.bar(f"CKA on {data}", total, "pairs") as advance:
+            for model_a, model_b in pairs:
+                rows += _cka_rows(prepared, model_a, model_b, data, n)
+                advance(len(prepared[model_a]) * len(prepared[model_b]))
+        rows += _corresponding_rows(stores, prepared, data, n, progress)
+    return validate(rows, SIMILARITY)
+
+
+def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[str, PreparedCKA]]:
+    groups = stores.column(data, "group")
+    prepared: dict[str, dict[str, PreparedCKA]] = {}
+    for model in stores.models:
+        prepared[model] = {}
+        for layer in stores.layers(model):
+            try:
+                prepared[model][layer] = prepare_cka(stores.features(model, data, layer), groups=groups)
+            except ValueError as error:
+                progress.say(f"no similarity for model {model!r}, layer {layer!r} on {data!r}: {error}")
+    return prepared
+
+
+def _cka_rows(prepared: dict, model_a: str, model_b: str, data: str, n: int) -> list[dict]:
+    rows = []
+    mirrored: dict[tuple[str, str], dict] = {}
+    for layer_a, half_a in prepared[model_a].items():
+        for layer_b, half_b in prepared[model_b].items():
+            known = mirrored.get((layer_b, layer_a)) if model_a == model_b else None
+            if known is None:
+                estimate = cka_estimate(half_a, half_b)
+                known = {"n": n, "se": estimate.se, **interval_columns(estimate)}
+                mirrored[layer_a, layer_b] = known
+            key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b}
+            rows.append({**key, "data": data, **known})
+    return rows
+
+
+def _corresponding_rows(stores: Stores, prepared: dict, data: str, n: int, progress: Progress) -> list[dict]:
+    rows = []
+    k = min(NEIGHBOURS, n - 1)
+    neighbours = {
+        (model, layer): cosine_neighbours(stores.features(model, data, layer), k=k)
+        for model in stores.models
+        for layer in prepared[model]
+    }
+    if k < NEIGHBOURS:
+        progress.say(f"mutual kNN on {data!r} uses k = {k}, because there are {n} images")
+    for model_a, model_b in combinations_with_replacement(stores.models, 2):
+        if model_a == model_b:
+            continue
+        for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
+            if layer_a not in prepared[model_a] or layer_b not in prepared[model_b]:
+                continue
+            X, Y = (stores.features(model, data, layer) for model, layer in ((model_a, layer_a), (model_b, layer_b)))
+            values = {
+                "procrustes_distance": procrustes_distance(X, Y),
+                "mutual_knn": mutual_knn_from_neighbours(neighbours[model_a, layer_a], neighbours[model_b, layer_b]),
+            }
+            key = {"model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b, "data": data, "n": n}
+            rows += [{"metric": metric, **key, "value": value, **NO_INTERVAL} for metric, value in values.items()]
+    return rows

@@ -1,0 +1,83 @@
+"""What the tables read: the stores of a run, with labels checked to belong to the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from featurespace.errors import FeaturespaceError
+from featurespace.features.store import FeatureStore
+
+
+@dataclass
+class Stores:
+    """Feature stores by (model, data), in the order in which models and data sets were named.
+
+    Attributes
+    ----------
+    stores : the stores
+    controls : label of the untrained control -> label of the model it is the control of
+    """
+
+    stores: Mapping[tuple[str, str], FeatureStore]
+    controls: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._samples: dict[str, pd.DataFrame] = {}
+        for (model, data), store in self.stores.items():
+            samples = store.samples
+            known = self._samples.setdefault(data, samples)
+            if not known["id"].equals(samples["id"]):
+                raise FeaturespaceError(
+                    f"the features of {model!r} on {data!r} belong to other samples than those of the other models; "
+                    "delete the run's folder features/ and run again"
+                )
+
+    @property
+    def models(self) -> list[str]:
+        """Labels of the models, controls last."""
+        names = list(dict.fromkeys(model for model, _ in self.stores))
+        return sorted(names, key=lambda name: name in self.controls)
+
+    @property
+    def data(self) -> list[str]:
+        """Labels of the data sets."""
+        return list(dict.fromkeys(data for _, data in self.stores))
+
+    def samples(self, data: str) -> pd.DataFrame:
+        """Samples of a data set in row order."""
+        return self._samples[data]
+
+    def column(self, data: str, name: str) -> np.ndarray | None:
+        """A column of the samples as strings, or None where it is empty; a missing group is a group of its own."""
+        values = self._samples[data][name]
+        if values.isna().all():
+            return None
+        if name == "group":
+            values = values.fillna("\0" + self._samples[data]["id"])
+        return values.to_numpy(dtype=str, na_value="")
+
+    def layers(self, model: str) -> list[str]:
+        """Layers of a model in order of execution."""
+        return list(self.stores[model, self.data[0]])
+
+    def features(self, model: str, data: str, layer: str) -> np.ndarray:
+        """Features (n, d) of one layer."""
+        return self.stores[model, data][layer]
+
+
+def corresponding_layers(layers_a: list[str], layers_b: list[str]) -> list[tuple[str, str]]:
+    """Return the pairs of layers to compare one by one.
+
+    The same names where the two lists are equal; otherwise each layer of the longer list with the layer of the other
+    at the same relative depth.
+    """
+    if layers_a == layers_b:
+        return list(zip(layers_a, layers_b, strict=True))
+    long, short = max(layers_a, layers_b, key=len), min(layers_a, layers_b, key=len)
+    partner = [round(index * (len(short) - 1) / max(1, len(long) - 1)) for index in range(len(long))]
+    pairs = [(long[index], short[each]) for index, each in enumerate(partner)]
+    return pairs if long is layers_a else [(b, a) for a, b in pairs]

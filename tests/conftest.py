@@ -1,0 +1,72 @@
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def write_patches(folder, *, shift, seed, classes=3, groups=6, per_group=4, side=32):
+    """Images whose class is the orientation of a grating, in groups, with a split by group, and a manifest."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"))
+    rows = []
+    for label in range(classes):
+        angle = np.pi * label / classes
+        for group in range(groups):
+            phase = rng.uniform(0, 2 * np.pi)
+            for number in range(per_group):
+                wave = np.sin((np.cos(angle) * grid[0] + np.sin(angle) * grid[1]) * 0.8 + phase)
+                noise = rng.normal(0, 0.4, (3, side, side))
+                array = np.clip(128 + 50 * (wave + noise) + shift, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+                name = f"class{label}/{group}-{number}.png"
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(folder / name)
+                split = "test" if group % 3 == 0 else "train"
+                rows.append({"path": name, "label": f"class{label}", "group": f"{label}-{group}", "split": split})
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def two_domains(tmp_path_factory):
+    """Manifests of two small domains."""
+    root = tmp_path_factory.mktemp("domains")
+    return write_patches(root / "bright", shift=40, seed=1), write_patches(root / "dark", shift=-40, seed=2)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """Two checkpoints of one small architecture: the second is the first with some weights moved."""
+    import timm
+    import torch
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=3)
+    torch.save(network.state_dict(), root / "before.pth")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "layer3" in name or "layer4" in name:
+                parameter.add_(0.3 * parameter.std() * torch.randn_like(parameter)) if parameter.ndim > 1 else None
+    torch.save({"state_dict": {f"model.{key}": value for key, value in network.state_dict().items()}}, root / "after.ckpt")
+    return root / "before.pth", root / "after.ckpt"
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory, two_domains, checkpoints):
+    """A finished run of two checkpoints on two domains."""
+    import featurespace as fs
+
+    bright, dark = two_domains
+    before, after = checkpoints
+    return fs.analyze(
+        [f"before=test_resnet@{before}", f"after=test_resnet@{after}"], [f"bright={bright}", f"dark={dark}"],
+        tmp_path_factory.mktemp("runs") / "small", image_size=32, batch_size=20,
+    )

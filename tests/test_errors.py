@@ -1,0 +1,20 @@
+from featurespace.errors import nearest, unknown
+
+
+def test_nearest_finds_the_close_name_in_any_case():
+    assert nearest("ResNet5O", ["resnet50", "vit", "resnet18"])[0] == "resnet50"
+
+
+def test_unknown_names_the_close_choices_and_the_next_step():
+    error = unknown("layer", "layer5", ["layer4", "stem"], where="resnet50", hint="`featurespace inspect resnet50` lists them")
+    assert str(error) == (
+        "layer 'layer5' is not known in resnet50; did you mean 'layer4'? `featurespace inspect resnet50` lists them"
+    )
+
+
+def test_unknown_lists_the_choices_when_none_is_close():
+    assert "allowed: alpha, beta" in str(unknown("metric", "zzz", ["alpha", "beta"]))
+
+
+def test_unknown_lists_at_most_a_dozen():
+    assert str(unknown("metric", "zzz", [f"a{i}" for i in range(30)])).endswith("and 18 more")
