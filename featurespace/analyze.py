@@ -19,6 +19,7 @@ from featurespace.run import Run
 
 if TYPE_CHECKING:
     from featurespace.data.dataset import ImageData
+    from featurespace.features.table import FeatureTable
     from featurespace.models.load import Model
     from featurespace.tables.stores import Stores
 
@@ -71,7 +72,7 @@ def analyze(
 class _Inputs:
     """Models (controls last), the label of the model each control belongs to, images, and their hashes."""
 
-    models: list[Model]
+    models: list[Model | FeatureTable]
     controls: dict[str, str]
     images: list[ImageData]
     hashes: dict[str, str]
@@ -86,7 +87,9 @@ def _difference(run: Run, config: AnalyzeConfig) -> str | None:
     except (FeaturespaceError, ValueError):
         return "its config.yaml cannot be read"
     changed = [
-        f"{name}: {earlier[name]} there, {value} now" for name, value in config.identity().items() if earlier[name] != value
+        f"{name}: {earlier[name]} there, {value} now"
+        for name, value in config.identity().items()
+        if earlier[name] != value
     ]
     return "; ".join(changed) or None
 
@@ -94,7 +97,8 @@ def _difference(run: Run, config: AnalyzeConfig) -> str | None:
 def _read_inputs(config: AnalyzeConfig, progress: Progress) -> _Inputs:
     from featurespace.data.specs import open_all
     from featurespace.device import resolve_device, set_threads
-    from featurespace.models.load import load_model
+    from featurespace.features.table import read_feature_table
+    from featurespace.models.load import Model, load_model
     from featurespace.models.specs import parse_model_specs
 
     threads = set_threads(config.threads)
@@ -104,15 +108,21 @@ def _read_inputs(config: AnalyzeConfig, progress: Progress) -> _Inputs:
     for each in images:
         for note in each.notes:
             progress.say(f"{each.name}: {note}")
-    loaded = []
+    loaded: list[Model | FeatureTable] = []
     for spec in specs:
+        if spec.source == "features":
+            assert spec.path is not None
+            loaded.append(read_feature_table(spec.label, spec.text, spec.path))
+            continue
         model = load_model(spec, seed=config.seed, image_size=config.image_size)
         if model.match is not None:
             progress.say(f"{model.label}: {model.match.summary()}")
         loaded.append(model)
-    controls = _controls(loaded, images, config, progress)
-    owners = {control.label: next(each.label for each in loaded if each.arch == control.arch) for control in controls}
-    return _Inputs([*loaded, *controls], owners, images, {each.name: each.fingerprint() for each in images}, threads)
+    networks = [model for model in loaded if isinstance(model, Model)]
+    controls = _controls(networks, {model.label for model in loaded}, images, config, progress)
+    owners = {control.label: next(each.label for each in networks if each.arch == control.arch) for control in controls}
+    hashes = {each.name: each.fingerprint() for each in images}
+    return _Inputs([*loaded, *controls], owners, images, hashes, threads)
 
 
 def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> ImageData:
@@ -126,7 +136,7 @@ def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> Imag
 
 
 def _controls(
-    models: list[Model], images: list[ImageData], config: AnalyzeConfig, progress: Progress
+    models: list[Model], taken: set[str], images: list[ImageData], config: AnalyzeConfig, progress: Progress
 ) -> list[Model]:
     """One untrained copy of every architecture that has a trained model, BatchNorm statistics from the data."""
     from featurespace.features.batchnorm import estimate_batchnorm
@@ -139,11 +149,15 @@ def _controls(
         if model.arch in controls:
             continue
         label = "untrained" if len({each.arch for each in models}) == 1 else f"untrained-{model.arch.replace('/', '-')}"
-        if label in {each.label for each in models}:
+        if label in taken:
             progress.say(f"no control for {model.arch}: a model is labelled {label!r} already")
             continue
-        control = replace(untrained_control(model, seed=seeding.child_seed(config.seed, "control", model.arch)), label=label)
-        controls[model.arch] = estimate_batchnorm(control, images, rng=seeding.child(config.seed, "batchnorm", model.arch))
+        control = replace(
+            untrained_control(model, seed=seeding.child_seed(config.seed, "control", model.arch)), label=label
+        )
+        controls[model.arch] = estimate_batchnorm(
+            control, images, rng=seeding.child(config.seed, "batchnorm", model.arch)
+        )
     return list(controls.values())
 
 
@@ -152,6 +166,7 @@ def _extract_all(
 ) -> tuple[Stores, dict[str, np.ndarray]]:
     from featurespace.device import resolve_device
     from featurespace.features.extract import ExtractOptions, extract
+    from featurespace.features.table import FeatureTable, store_table
     from featurespace.tables.stores import Stores
 
     layers = config.layers if config.layers in ("blocks", "stages") else tuple(config.layers.split(","))
@@ -163,15 +178,19 @@ def _extract_all(
     with progress.stage("features"):
         for data in inputs.images:
             for model in inputs.models:
-                stores[model.label, data.name] = extract(
-                    model, data, run.store_path(model.label, data.name), options=options,
-                    fingerprint=inputs.hashes[data.name], progress=progress,
-                )  # fmt: skip
+                path, fingerprint = run.store_path(model.label, data.name), inputs.hashes[data.name]
+                if isinstance(model, FeatureTable):
+                    store = store_table(model, data, path, fingerprint=fingerprint)
+                else:
+                    store = extract(model, data, path, options=options, fingerprint=fingerprint, progress=progress)
+                stores[model.label, data.name] = store
     collected = Stores(stores, inputs.controls)
     if "probe" not in config.analyses:
         return collected, {}
     with progress.stage("raw pixels"):
-        return collected, {data.name: _pixels(data, collected) for data in inputs.images if data.column("label") is not None}
+        return collected, {
+            data.name: _pixels(data, collected) for data in inputs.images if data.column("label") is not None
+        }
 
 
 def _pixels(data: ImageData, stores: Stores) -> np.ndarray:
@@ -184,22 +203,35 @@ def _pixels(data: ImageData, stores: Stores) -> np.ndarray:
 
 
 def _write_tables(
-    run: Run, config: AnalyzeConfig, stores: Stores, pixels: dict[str, np.ndarray], models: list[Model], progress: Progress
+    run: Run,
+    config: AnalyzeConfig,
+    stores: Stores,
+    pixels: dict[str, np.ndarray],
+    models: list[Model],
+    progress: Progress,
 ) -> None:
+    from featurespace.features.table import FeatureTable
+    from featurespace.tables.differences import with_holm
     from featurespace.tables.embedding import embedding_tables
     from featurespace.tables.gap import gap_table
     from featurespace.tables.models import layers_table, match_table
-    from featurespace.tables.probe import probe_table
-    from featurespace.tables.similarity import similarity_table
+    from featurespace.tables.probe import probe_tables
+    from featurespace.tables.similarity import similarity_tables
 
     run.write_table("layers", layers_table(stores))
-    run.write_table("match", match_table(models))
+    run.write_table("match", match_table(model for model in models if not isinstance(model, FeatureTable)))
+    differences: list[dict] = []
     if "similarity" in config.analyses:
         with progress.stage("similarity"):
-            run.write_table("similarity", similarity_table(stores, progress=progress))
+            table, tested = similarity_tables(stores, progress=progress)
+            run.write_table("similarity", table)
+            differences += tested
     if "probe" in config.analyses:
         with progress.stage("probes"):
-            run.write_table("probe", probe_table(stores, pixels, seed=config.seed, progress=progress))
+            table, tested = probe_tables(stores, pixels, seed=config.seed, progress=progress)
+            run.write_table("probe", table)
+            differences += tested
+    run.write_table("differences", with_holm(differences))
     if "gap" in config.analyses:
         with progress.stage("domain gap"):
             run.write_table("domain_gap", gap_table(stores, seed=config.seed, progress=progress))
@@ -238,7 +270,12 @@ def _write_records(
     write_report(run)
 
 
-def _model_record(model: Model) -> dict[str, Any]:
+def _model_record(model: Model | FeatureTable) -> dict[str, Any]:
+    from featurespace.features.table import FeatureTable
+
+    if isinstance(model, FeatureTable):
+        return {"label": model.label, "spec": model.spec, "arch": "", "source": "table of features",
+                "weights_sha256": model.sha256, "match": None}  # fmt: skip
     return {
         "label": model.label, "spec": model.spec, "arch": model.arch, "source": model.source,
         "weights_sha256": model.weights_hash, "preprocessing": model.preprocessing.to_dict(),

@@ -24,8 +24,22 @@ def _option(name: str, *flags: str) -> Any:
     return typer.Option(*flags, help=ANALYZE[name].help)
 
 
-Models = Annotated[list[str], typer.Argument(help="Model specs: [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, FILE, hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME[@FILE], or a table of features.", show_default=False)]
-Data = Annotated[list[str], typer.Option("--data", help="LABEL=PATH of a folder of images, an .npz file, or a .csv or .parquet manifest; may be given several times.", show_default=False)]
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        help="Model specs: [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, a FILE that featurespace wrote, "
+        "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME[@FILE], or a table of features (.npz, .csv, .parquet).",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        help="LABEL=PATH of a folder of images, an .npz file, or a .csv or .parquet manifest; may be given several times.",
+        show_default=False,
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", help="The run directory.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -75,7 +89,10 @@ def analyze(
         "precision": precision, "device": device, "threads": threads, "seed": seed, "on_bad_image": on_bad_image,
         "control": control,
     }  # fmt: skip
-    options = {**(read_config(config) if config else {}), **{name: value for name, value in given.items() if value is not None}}
+    options = {
+        **(read_config(config) if config else {}),
+        **{name: value for name, value in given.items() if value is not None},
+    }
     options |= {"models": tuple(models), "data": tuple(data)}
     resolved = make_config(**options)
     if save_config:
@@ -87,13 +104,23 @@ def analyze(
 @app.command()
 def inspect(
     target: Annotated[str, typer.Argument(help="A checkpoint file or a model spec.", show_default=False)],
-    other: Annotated[str | None, typer.Argument(help="A second checkpoint file: tell what differs.", show_default=False)] = None,
+    other: Annotated[
+        str | None, typer.Argument(help="A second checkpoint file: tell what differs.", show_default=False)
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Tell what a checkpoint or model is: its layers, and what of the file matches."""
-    from featurespace.inspection import print_inspection
+    from featurespace.inspection import inspect_target
 
-    print_inspection(target, other, json_output=json_output, out=sys.stdout)
+    values, text = inspect_target(target, other)
+    if json_output:
+        import json
+
+        typer.echo(json.dumps(values, indent=2, default=str))
+        return
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(text)
 
 
 @app.command()
@@ -102,7 +129,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Run the main job on real weights and real images that come with the packages; about four minutes on two cores."""
+    """Run the main job on weights and images that come with installed packages; a few minutes on two cores."""
     from featurespace.demo import demo as job
     from featurespace.progress import Progress, RichProgress
 

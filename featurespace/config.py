@@ -76,7 +76,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FeaturespaceError(f"{path} cannot be read as YAML ({error})") from error
     if not isinstance(content, dict):
-        raise FeaturespaceError(f"{path} must hold keys and values, e.g. 'layers: blocks'; it holds {type(content).__name__}")
+        raise FeaturespaceError(
+            f"{path} must hold keys and values, e.g. 'layers: blocks'; it holds {type(content).__name__}"
+        )
     for key in content:
         if key not in AnalyzeConfig.model_fields:
             close = nearest(str(key), AnalyzeConfig.model_fields)

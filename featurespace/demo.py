@@ -33,7 +33,9 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
         from featurespace.training.finetune import FinetuneConfig, finetune
 
         with progress.stage("finetune on brain MRI"):
-            config = FinetuneConfig(model=pretrained, data=f"mri={mri}", out=finetuned, image_size=IMAGE_SIZE, seed=seed)
+            config = FinetuneConfig(
+                model=pretrained, data=f"mri={mri}", out=finetuned, image_size=IMAGE_SIZE, seed=seed
+            )
             finetune(config, progress=progress)
     return analyze(
         [pretrained, f"finetuned={finetuned}"], [f"photos={photos}", f"mri={mri}"], out,
@@ -51,7 +53,9 @@ def imagenet_weights() -> Path:
         )
     found = sorted(Path(spec.submodule_search_locations[0]).rglob("*.pth"))
     if not found:
-        raise FeaturespaceError(f"no weight file (*.pth) in {spec.submodule_search_locations[0]}; install the package again")
+        raise FeaturespaceError(
+            f"no weight file (*.pth) in {spec.submodule_search_locations[0]}; install the package again"
+        )
     return found[0]
 
 

@@ -25,7 +25,9 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise FeaturespaceError(f"device {name!r} is not known; write auto, cpu, cuda, cuda:0 or mps") from error
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise FeaturespaceError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu")
+        raise FeaturespaceError(
+            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu"
+        )
     return device
 
 

@@ -22,13 +22,17 @@ ANALYZE = {
     "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),
     "pool": Option("avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened)."),
     "only": Option(None, "Analyses to make, separated by commas: " + ", ".join(ANALYSES) + ". All by default."),
-    "limit": Option(None, "Use at most this many images of each data set, stratified by label and drawn with the seed."),
+    "limit": Option(
+        None, "Use at most this many images of each data set, stratified by label and drawn with the seed."
+    ),
     "image_size": Option(None, "Height and width the images are scaled to; by default what each model was made for."),
     "batch_size": Option(64, "Images a batch."),
     "precision": Option("fp32", "Precision of the forward pass: fp32 or bf16. Statistics are float64 either way."),
     "device": Option("auto", "auto, cpu, cuda, cuda:0, mps."),
     "threads": Option(None, "Threads of the forward pass; by default the cores this process may use."),
     "seed": Option(0, "Seed of everything random."),
-    "on_bad_image": Option("skip", "An image that cannot be read is left out and named (skip), or ends the run (error)."),
+    "on_bad_image": Option(
+        "skip", "An image that cannot be read is left out and named (skip), or ends the run (error)."
+    ),
     "control": Option(True, "Add an untrained copy of each architecture as the control."),
 }

@@ -69,6 +69,7 @@ class RichProgress(Progress):
         )  # fmt: skip
         start, done = time.perf_counter(), 0
         if not self.console.is_terminal:  # a log: one line at the end instead of a bar
+
             def count(units: int) -> None:
                 nonlocal done
                 done += units

@@ -139,7 +139,9 @@ class Run:
         try:
             files.write_text(self.config, config_text)
         except OSError as error:
-            raise FeaturespaceError(f"{self.path} cannot be written ({error.strerror}); choose another --out") from error
+            raise FeaturespaceError(
+                f"{self.path} cannot be written ({error.strerror}); choose another --out"
+            ) from error
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""
@@ -168,5 +170,7 @@ def load(path: str | Path) -> Run:
     """Return the run in a directory; raises FeaturespaceError if there is none."""
     run = Run(path)
     if not run.config.is_file():
-        raise FeaturespaceError(f"{path} holds no run (there is no config.yaml); `featurespace analyze ... --out {path}` makes one")
+        raise FeaturespaceError(
+            f"{path} holds no run (there is no config.yaml); `featurespace analyze ... --out {path}` makes one"
+        )
     return run

@@ -55,7 +55,9 @@ def checkpoints(tmp_path_factory):
         for name, parameter in network.named_parameters():
             if "layer3" in name or "layer4" in name:
                 parameter.add_(0.3 * parameter.std() * torch.randn_like(parameter)) if parameter.ndim > 1 else None
-    torch.save({"state_dict": {f"model.{key}": value for key, value in network.state_dict().items()}}, root / "after.ckpt")
+    torch.save(
+        {"state_dict": {f"model.{key}": value for key, value in network.state_dict().items()}}, root / "after.ckpt"
+    )
     return root / "before.pth", root / "after.ckpt"
 
 
@@ -67,6 +69,9 @@ def small_run(tmp_path_factory, two_domains, checkpoints):
     bright, dark = two_domains
     before, after = checkpoints
     return fs.analyze(
-        [f"before=test_resnet@{before}", f"after=test_resnet@{after}"], [f"bright={bright}", f"dark={dark}"],
-        tmp_path_factory.mktemp("runs") / "small", image_size=32, batch_size=20,
+        [f"before=test_resnet@{before}", f"after=test_resnet@{after}"],
+        [f"bright={bright}", f"dark={dark}"],
+        tmp_path_factory.mktemp("runs") / "small",
+        image_size=32,
+        batch_size=20,
     )

@@ -6,7 +6,9 @@ def test_nearest_finds_the_close_name_in_any_case():
 
 
 def test_unknown_names_the_close_choices_and_the_next_step():
-    error = unknown("layer", "layer5", ["layer4", "stem"], where="resnet50", hint="`featurespace inspect resnet50` lists them")
+    error = unknown(
+        "layer", "layer5", ["layer4", "stem"], where="resnet50", hint="`featurespace inspect resnet50` lists them"
+    )
     assert str(error) == (
         "layer 'layer5' is not known in resnet50; did you mean 'layer4'? `featurespace inspect resnet50` lists them"
     )

@@ -3,7 +3,9 @@ from featurespace import seeding
 
 def test_a_child_depends_on_seed_and_names_only():
     assert seeding.child(0, "a", "b").integers(1 << 30) == seeding.child(0, "a", "b").integers(1 << 30)
-    values = {seeding.child_seed(*key) for key in [(0, "a", "b"), (1, "a", "b"), (0, "ab"), (0, "b", "a"), (0, "a", "b", "")]}
+    values = {
+        seeding.child_seed(*key) for key in [(0, "a", "b"), (1, "a", "b"), (0, "ab"), (0, "b", "a"), (0, "a", "b", "")]
+    }
     assert len(values) == 5
 
 

@@ -60,7 +60,9 @@ class ImageData:
         """Return a hash of ids, labels, groups, splits and the bytes of every image. Cost: one read of the data."""
         with ThreadPoolExecutor(4) as pool:
             content = list(pool.map(self._hash or self._hash_file, range(len(self))))
-        columns = {name: self.samples[name].astype("string").fillna("\0").tolist() for name in SAMPLE_COLUMNS if name != "path"}
+        columns = {
+            name: self.samples[name].astype("string").fillna("\0").tolist() for name in SAMPLE_COLUMNS if name != "path"
+        }
         return files.hash_value({"samples": columns, "content": content})
 
     def _hash_file(self, index: int) -> str:
@@ -108,7 +110,10 @@ def make_samples(name: str, **columns: Any) -> pd.DataFrame:
     """Return the samples table, with missing columns filled and ids checked for uniqueness."""
     n = len(columns["id"])
     table = pd.DataFrame(
-        {key: pd.array(columns[key] if columns.get(key) is not None else [None] * n, dtype="string") for key in SAMPLE_COLUMNS}
+        {
+            key: pd.array(columns[key] if columns.get(key) is not None else [None] * n, dtype="string")
+            for key in SAMPLE_COLUMNS
+        }
     )
     repeated = table["id"][table["id"].duplicated()]
     if len(repeated):

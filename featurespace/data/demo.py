@@ -79,7 +79,9 @@ def photograph_patches(*, rng: np.random.Generator) -> Iterator[Patch]:
             for _ in range(PATCHES_PER_BLOCK):
                 left = column * width + int(rng.integers(0, width - side + 1))
                 top = row * height + int(rng.integers(0, height - side + 1))
-                patch = picture.crop((left, top, left + side, top + side)).resize((PATCH, PATCH), Image.Resampling.BICUBIC)
+                patch = picture.crop((left, top, left + side, top + side)).resize(
+                    (PATCH, PATCH), Image.Resampling.BICUBIC
+                )
                 yield Patch(patch, label, f"{label}-{column}{row}", split)
 
 

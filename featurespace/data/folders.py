@@ -8,7 +8,7 @@ from pathlib import Path
 from featurespace.data.dataset import SPLITS, ImageData, make_samples
 from featurespace.errors import FeaturespaceError
 
-IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .ppm .pgm .jp2".split())
+IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"])
 
 
 def open_folder(name: str, path: Path) -> ImageData:

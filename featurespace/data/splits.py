@@ -8,7 +8,9 @@ import pandas as pd
 from featurespace.errors import FeaturespaceError
 
 
-def train_test_rows(samples: pd.DataFrame, *, rng: np.random.Generator, test_fraction: float = 0.3) -> tuple[np.ndarray, np.ndarray, str]:
+def train_test_rows(
+    samples: pd.DataFrame, *, rng: np.random.Generator, test_fraction: float = 0.3
+) -> tuple[np.ndarray, np.ndarray, str]:
     """Return training rows, test rows, and how they were chosen.
 
     The ``split`` column decides where there is one (``val`` serves as test only where there is no ``test``).

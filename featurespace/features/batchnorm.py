@@ -31,7 +31,9 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
     The images of all data sets are mixed in every batch, so that one network serves all of them. A model without
     BatchNorm is returned as it is. Cost: one forward pass over those images.
     """
-    norms = [module for module in model.network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [
+        module for module in model.network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
     if not norms:
         return model
     inputs = np.concatenate([_inputs(model, each, rng=rng) for each in data])
@@ -50,7 +52,11 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
         norm.eval()
-    return replace(model, weights_hash=state_hash(model.network.state_dict()), source=f"{model.source}, BatchNorm statistics from the data")
+    return replace(
+        model,
+        weights_hash=state_hash(model.network.state_dict()),
+        source=f"{model.source}, BatchNorm statistics from the data",
+    )
 
 
 def _inputs(model: Model, data: ImageData, *, rng: np.random.Generator) -> np.ndarray:

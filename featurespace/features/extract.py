@@ -87,7 +87,8 @@ def store_key(model: Model, fingerprint: str, layers: list[str], options: Extrac
     """Return everything that can change a feature."""
     return {
         "arch": model.arch, "weights": model.weights_hash, "data": fingerprint, "layers": layers, "pool": options.pool,
-        "preprocessing": model.preprocessing.to_dict(), "precision": options.precision, "device": options.device.split(":")[0],
+        "preprocessing": model.preprocessing.to_dict(), "precision": options.precision,
+        "device": options.device.split(":")[0],
     }  # fmt: skip
 
 
@@ -105,7 +106,9 @@ def input_batches(
             return network_input(data.image(row), form)
         except FeaturespaceError as error:
             if on_bad_image == "error":
-                raise FeaturespaceError(f"data set {data.name!r}: {error}; --on-bad-image skip leaves it out") from error
+                raise FeaturespaceError(
+                    f"data set {data.name!r}: {error}; --on-bad-image skip leaves it out"
+                ) from error
             return str(error)
 
     def submit(pool: ThreadPoolExecutor, first: int) -> tuple[np.ndarray, list[Future]]:
@@ -138,7 +141,11 @@ def _fill(
     bad: dict[int, str] = {item["row"]: item["reason"] for item in store.manifest["bad_images"]}
     saved = time.monotonic()
     batches = input_batches(
-        data, model.preprocessing, batch_size=store.manifest["batch_size"], start=start, on_bad_image=options.on_bad_image
+        data,
+        model.preprocessing,
+        batch_size=store.manifest["batch_size"],
+        start=start,
+        on_bad_image=options.on_bad_image,
     )
     with (
         torch.inference_mode(),
@@ -157,7 +164,9 @@ def _fill(
                 saved = time.monotonic()
             advance(len(rows))
     if len(bad) == len(data):
-        raise FeaturespaceError(f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]}")
+        raise FeaturespaceError(
+            f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]}"
+        )
     for reason in list(bad.values())[:5]:
         progress.say(f"skipped: {reason}")
     if len(bad) > 5:

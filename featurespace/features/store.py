@@ -126,7 +126,13 @@ class FeatureStore(Mapping[str, np.ndarray]):
         if path.exists():
             shutil.rmtree(path)
         layers = [
-            {"name": name, "file": f"layers/{files.safe_name(name)}.npy", "width": int(width), "sha256": "", "nonfinite": 0}
+            {
+                "name": name,
+                "file": f"layers/{files.safe_name(name)}.npy",
+                "width": int(width),
+                "sha256": "",
+                "nonfinite": 0,
+            }
             for name, width in widths.items()
         ]
         manifest = {

@@ -34,15 +34,11 @@ def as_features(X: Any, name: str = "X") -> np.ndarray:
     >>> as_features([[1, 2], [3, 4]]).dtype
     dtype('float64')
     """
-    if hasattr(
-        X, "detach"
-    ):  # a torch tensor, known without importing torch; bfloat16 has no NumPy counterpart
+    if hasattr(X, "detach"):  # a torch tensor, known without importing torch; bfloat16 has no NumPy counterpart
         X = X.detach().cpu().double().numpy()
     array = np.asarray(X)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(
-            f"{name} has shape {array.shape}; features are (n, d): one row a sample, one column a feature"
-        )
+        raise ValueError(f"{name} has shape {array.shape}; features are (n, d): one row a sample, one column a feature")
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} has dtype {array.dtype}; features are real numbers")
     array = array.astype(np.float64, copy=False)
@@ -66,9 +62,7 @@ def as_pair(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     X, Y = as_features(X, "X"), as_features(Y, "Y")
     if len(X) != len(Y):
-        raise ValueError(
-            f"X has {len(X)} rows and Y {len(Y)}; paired features have the same samples in the same order"
-        )
+        raise ValueError(f"X has {len(X)} rows and Y {len(Y)}; paired features have the same samples in the same order")
     return X, Y
 
 
@@ -82,9 +76,7 @@ def as_two_samples(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     X, Y = as_features(X, "X"), as_features(Y, "Y")
     if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and Y {Y.shape[1]}; two samples share one feature space"
-        )
+        raise ValueError(f"X has {X.shape[1]} columns and Y {Y.shape[1]}; two samples share one feature space")
     if min(len(X), len(Y)) < 2:
         raise ValueError(f"X has {len(X)} rows and Y {len(Y)}; at least 2 each are needed")
     return X, Y

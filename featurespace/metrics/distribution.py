@@ -60,9 +60,7 @@ def frechet_distance(X: Any, Y: Any) -> float:
     return _frechet(shift, np.vdot(Zx, Zx), np.vdot(Zy, Zy), factors, len(X), len(Y))
 
 
-def _frechet(
-    shift: np.ndarray, scatter_x: float, scatter_y: float, factors: np.ndarray, n: int, m: int
-) -> float:
+def _frechet(shift: np.ndarray, scatter_x: float, scatter_y: float, factors: np.ndarray, n: int, m: int) -> float:
     """Return the distance from the shift of the means, total scatters and the product of the scatters' factors."""
     nuclear = np.linalg.svd(factors, compute_uv=False).sum() / np.sqrt((n - 1) * (m - 1))
     return float(shift @ shift + scatter_x / (n - 1) + scatter_y / (m - 1) - 2 * nuclear)
@@ -131,9 +129,7 @@ def frechet_distance_corrected(
     leave_out = [_without(sides, (blocks_x == j, blocks_y == j), factors, shift) for j in range(len(sizes))]
     unit = "group" if grouped else "sample"
     n = len(X) + len(Y)
-    found = jackknife_estimate(
-        value, leave_out, n=n, sizes=sizes, unit=unit, level=level, bias_corrected=True
-    )
+    found = jackknife_estimate(value, leave_out, n=n, sizes=sizes, unit=unit, level=level, bias_corrected=True)
     if found.interval.startswith("none"):
         return found
     return replace(found, interval=f"jackknife over {len(sizes)} blocks{' of groups' if grouped else ''}")
@@ -191,24 +187,18 @@ def _blocks(
         raise ValueError(f"blocks is {blocks}; at least 2 are needed, and 5 for an interval")
     least = min(count for _, _, count in units)
     if least < 2:
-        raise ValueError(
-            "X or Y has only one group; the correction leaves whole groups out and needs at least 2 each"
-        )
+        raise ValueError("X or Y has only one group; the correction leaves whole groups out and needs at least 2 each")
     blocks = min(blocks, least)
     of_sample = []
     for codes, _, count in units:
         sizes = np.bincount(codes)
         order = rng.permutation(count)
-        order = order[
-            np.argsort(-sizes[order], kind="stable")
-        ]  # large groups first, each to the smallest block
+        order = order[np.argsort(-sizes[order], kind="stable")]  # large groups first, each to the smallest block
         of_unit, filled = np.empty(count, dtype=np.int64), np.zeros(blocks)
         for unit in order:
             of_unit[unit] = filled.argmin()
             filled[of_unit[unit]] += sizes[unit]
         if len(codes) - filled.max() < 2:
-            raise ValueError(
-                "without one block fewer than 2 samples remain in X or Y; more groups are needed"
-            )
+            raise ValueError("without one block fewer than 2 samples remain in X or Y; more groups are needed")
         of_sample.append(of_unit[codes])
     return of_sample[0], of_sample[1]

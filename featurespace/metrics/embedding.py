@@ -33,8 +33,9 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
 
     Notes
     -----
-    Cost O(n^2 d) time, O(n d + 512 n) memory. Distances come from the differences of the chosen rows, not from
-    ``|x|^2 + |y|^2 - 2 x.y``, which loses half of the digits of near neighbours.
+    Cost O(n^2 d) time, O(n d + 512 n) memory. Rows are chosen by ``|x|^2 + |y|^2 - 2 x.y``, which cannot rank
+    distances below about 1e-7 of the largest norm; the distances themselves come from the differences of the chosen
+    rows and are exact.
 
     Examples
     --------
@@ -47,9 +48,7 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
     if metric not in DISTANCES:
         raise ValueError(f"metric {metric!r} is not known; allowed: {', '.join(DISTANCES)}")
     if not 1 <= k <= n:
-        raise ValueError(
-            f"k is {k}; with {n} samples, the sample itself included, it must lie between 1 and {n}"
-        )
+        raise ValueError(f"k is {k}; with {n} samples, the sample itself included, it must lie between 1 and {n}")
     Z = normalised_rows(X, "X") if metric == "cosine" else centred(X)
     norms = np.vecdot(Z, Z)
     indices, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))

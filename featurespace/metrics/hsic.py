@@ -14,7 +14,7 @@ from featurespace.stats.estimate import too_few
 GRAM_PER_ROW = 20
 """Pairs with d1 d2 above this many times n use Gram matrices: measured break-even of a pair at n = 2000."""
 GRAM_MAX_ROWS = 4096
-"""Above this many rows a Gram matrix (8 n^2 bytes, 134 MB here) is not kept, and every pair uses moments."""
+"""Above this many rows a Gram matrix (8 n^2 bytes, 134 MB here) is kept only where X'Y would be larger still."""
 
 
 class Units(NamedTuple):
@@ -104,7 +104,8 @@ def pair_parts(A: PreparedCKA, B: PreparedCKA) -> tuple[Parts, Parts | None]:
     total_k, total_l = float(A.rows.sum()), float(B.rows.sum())
     cross = float(A.rows @ B.rows)
     wanted = not too_few(len(A.units.sizes), A.units.name) and A.n - int(A.units.sizes.max()) >= 4
-    if A.X.shape[1] * B.X.shape[1] > GRAM_PER_ROW * A.n and A.n <= GRAM_MAX_ROWS:
+    cells = A.X.shape[1] * B.X.shape[1]
+    if cells > GRAM_PER_ROW * A.n and (A.n <= GRAM_MAX_ROWS or cells > A.n**2):
         products = np.vecdot(A.gram, B.gram)  # t_i = sum_j k_ij l_ij
         parts = Parts(float(products.sum()), total_k, total_l, cross)
         if not wanted:
@@ -122,9 +123,7 @@ def pair_parts(A: PreparedCKA, B: PreparedCKA) -> tuple[Parts, Parts | None]:
     return parts, _without_units(A, B, parts, products, by_unit)
 
 
-def _without_units(
-    A: PreparedCKA, B: PreparedCKA, parts: Parts, products: np.ndarray, by_unit: np.ndarray
-) -> Parts:
+def _without_units(A: PreparedCKA, B: PreparedCKA, parts: Parts, products: np.ndarray, by_unit: np.ndarray) -> Parts:
     """Return the four sums without each unit, exactly.
 
     With k^g_j the kernel of row j summed over unit g, row sums become r_j - k^g_j and the rows of g go, hence

@@ -31,7 +31,7 @@ def softmax_path(
     masks: np.ndarray,
     *,
     C: Sequence[float],
-    tolerance: float,
+    tolerances: Sequence[float],
 ) -> Iterator[np.ndarray]:
     """Fit softmax regression on every mask for one C after the other; yield the logits' coefficients.
 
@@ -44,7 +44,7 @@ def softmax_path(
     onehot : (n, K) labels
     masks : (n, F) booleans, the training samples of each of F fits
     C : ascending inverse penalties
-    tolerance : largest gradient in preconditioned coordinates, about the largest error of a logit
+    tolerances : for each C, the largest gradient in preconditioned coordinates, about the largest error of a logit
 
     Yields
     ------
@@ -62,7 +62,7 @@ def softmax_path(
     keep = masks[:, :, None].astype(float)
     samples, labels = np.arange(n), onehot.argmax(axis=1)
     coefficients = np.zeros((r + 1, folds, classes))
-    for inverse in C:
+    for inverse, tolerance in zip(C, tolerances):
         curvature = _curvature(logits_of(Z, coefficients))
         # one intercept column of ones; its own scale, and no penalty
         scale = 1 / np.sqrt(np.append(curvature * squares + 1 / inverse, curvature * n))

@@ -69,14 +69,10 @@ def probe_scores(
     check_level(level)
     labels = np.asarray(y_test)
     if labels.shape != probe.predictions.shape:
-        raise ValueError(
-            f"y_test has shape {labels.shape}; the probe predicted {len(probe.predictions)} samples"
-        )
+        raise ValueError(f"y_test has shape {labels.shape}; the probe predicted {len(probe.predictions)} samples")
     known = np.isin(labels, probe.classes)
     if not known.all():
-        raise ValueError(
-            f"class {labels[~known][0]!s} of y_test is not among the training classes; leave it out"
-        )
+        raise ValueError(f"class {labels[~known][0]!s} of y_test is not among the training classes; leave it out")
     y = np.searchsorted(probe.classes, labels)
     codes, unit, count = resampling_units(groups, len(y))
     weights = bootstrap_weights(groups, len(y), draws=draws, rng=rng)
@@ -95,9 +91,7 @@ def probe_scores(
             )
             continue
         value = float(score(once)[0])
-        scores[name] = percentile_estimate(
-            value, score(weights), n=len(y), n_groups=count, unit=unit, level=level
-        )
+        scores[name] = percentile_estimate(value, score(weights), n=len(y), n_groups=count, unit=unit, level=level)
     return scores
 
 
@@ -130,17 +124,13 @@ def _accuracy(correct: np.ndarray, codes: np.ndarray, unit: str, level: float) -
     return Estimate(share, low, high, se, n, unit, count, name, level)
 
 
-def _balanced_accuracy(
-    correct: np.ndarray, y: np.ndarray, present: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def _balanced_accuracy(correct: np.ndarray, y: np.ndarray, present: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the mean recall over the classes present, for each row of weights."""
     member = (y[:, None] == present).astype(float)
     return _mean_of_defined(weights @ (member * correct[:, None]), weights @ member)
 
 
-def _auc_macro(
-    probabilities: np.ndarray, y: np.ndarray, present: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def _auc_macro(probabilities: np.ndarray, y: np.ndarray, present: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the mean one-vs-rest AUC over the classes present, for each row of weights."""
     columns = weights.T
     won, pairs = np.empty((len(weights), len(present))), np.empty((len(weights), len(present)))

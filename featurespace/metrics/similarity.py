@@ -58,9 +58,7 @@ def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True) -> flo
         raise ValueError(f"kernel {kernel!r} is not known; allowed: {', '.join(KERNELS)}")
     least = 4 if debiased else 2
     if len(X) < least:
-        raise ValueError(
-            f"X and Y have {len(X)} rows; {'debiased ' * debiased}CKA is defined from {least} samples on"
-        )
+        raise ValueError(f"X and Y have {len(X)} rows; {'debiased ' * debiased}CKA is defined from {least} samples on")
     if kernel == "linear" and debiased:
         return debiased_linear_cka(X, Y)
     X, Y = _scaled(X, "X"), _scaled(Y, "Y")
@@ -78,9 +76,7 @@ def _scaled(X: np.ndarray, name: str) -> np.ndarray:
     Z = centred(X)
     norm = np.linalg.norm(Z)
     if norm == 0:
-        raise ValueError(
-            f"{name} is constant: every sample has the same features, so similarity to it is undefined"
-        )
+        raise ValueError(f"{name} is constant: every sample has the same features, so similarity to it is undefined")
     return Z / norm
 
 
@@ -234,9 +230,7 @@ def mutual_knn_from_neighbours(A: np.ndarray, B: np.ndarray) -> float:
     0.75
     """
     if A.shape != B.shape:
-        raise ValueError(
-            f"neighbours of shapes {A.shape} and {B.shape}; both need the same samples and the same k"
-        )
+        raise ValueError(f"neighbours of shapes {A.shape} and {B.shape}; both need the same samples and the same k")
     merged = np.sort(np.concatenate([A, B], axis=1), axis=1)  # an index found in both stands twice
     return float(np.count_nonzero(merged[:, 1:] == merged[:, :-1]) / A.size)
 

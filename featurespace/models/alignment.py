@@ -88,6 +88,8 @@ def _contradiction(old: tuple[str, str], new: tuple[str, str]) -> str:
     branches = [tuple(_is_branch(name) for name in pair) for pair in (old, new)]
     if branches[0] != branches[1]:
         return f"in the network they would be {new[0]} and {new[1]}, and one of these is a shortcut"
+    if branches[0][0] != branches[0][1]:
+        return ""
     first, second = _tokens(old[0]), _tokens(old[1])
     differing = next((pair for pair in zip(first, second) if pair[0] != pair[1]), None)
     if differing is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -110,9 +111,9 @@ def _read_safetensors(path: Path) -> CheckpointTensors:
 
 def _load_pickle(path: Path) -> Any:
     is_zip = zipfile.is_zipfile(path)
+    _check_magic(path, is_zip)
     try:
-        # Namespace is plain data, and many training scripts store their arguments as one.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_plain_data()):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise FeaturespaceError(_refusal(path, is_zip, error)) from error
@@ -123,13 +124,28 @@ def _load_pickle(path: Path) -> Any:
         ) from error
 
 
-def _refusal(path: Path, is_zip: bool, error: Exception) -> str:
+def _plain_data() -> list[Any]:
+    """Return the classes beyond torch's own that training scripts store and that hold nothing but data."""
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    # The second name is the one that NumPy 1 wrote.
+    names = [(scalar, "numpy._core.multiarray.scalar"), (scalar, "numpy.core.multiarray.scalar")]
+    return [argparse.Namespace, np.dtype, *dtypes, *names]
+
+
+def _check_magic(path: Path, is_zip: bool) -> None:
     with open(path, "rb") as handle:
         start = handle.read(64)
-    if not is_zip and not start.startswith(b"\x80"):
-        kind = "a text file" if start.isascii() and b"\x00" not in start else "no checkpoint"
-        hint = " (a Git LFS pointer: run `git lfs pull`)" if start.startswith(b"version https://git-lfs") else ""
-        return f"{path} is {kind}{hint}, not something torch.save or safetensors wrote; name the checkpoint itself"
+    if is_zip or start.startswith((b"\x80", b"PK")):  # PK: a zip archive, perhaps cut off
+        return
+    kind = "a text file" if start.isascii() and b"\x00" not in start else "no checkpoint"
+    hint = " (a Git LFS pointer: run `git lfs pull`)" if start.startswith(b"version https://git-lfs") else ""
+    raise FeaturespaceError(
+        f"{path} is {kind}{hint}, not something that torch.save or safetensors wrote; name the checkpoint itself"
+    )
+
+
+def _refusal(path: Path, is_zip: bool, error: Exception) -> str:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zip else []
     except Exception:  # the file may be damaged too; the refusal stands without the list
@@ -183,7 +199,7 @@ def _choose(value: Mapping[Any, Any]) -> tuple[str | None, list[str]]:
         return None, []
     known = [key for key in _NESTS if key in counts]
     ranked = known + [key for key in counts if key not in known]
-    return ranked[0], ranked[1:]
+    return ranked[0], [key for key in ranked[1:] if 2 * counts[key] >= counts[ranked[0]]]
 
 
 def _count(value: Mapping[Any, Any], depth: int = 2) -> int:

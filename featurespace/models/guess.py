@@ -47,7 +47,7 @@ def suggestion(tensors: Mapping[str, Tensor], arch: str) -> str:
     """Return a sentence on which architecture to try."""
     guesses = [(name, share) for name, share in guess_architectures(tensors) if share >= 0.5 and name != arch]
     if not guesses:
-        return f"Check the architecture: no common one has these shapes; `featurespace inspect {arch}` lists its layers."
+        return f"No common architecture has these shapes; `featurespace inspect {arch}` lists the network's layers."
     names = " or ".join(f"{name} ({share:.0%} of the shapes)" for name, share in guesses[:2])
     return f"By its shapes the file looks like {names}: try ARCH@FILE with that."
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from featurespace.errors import FeaturespaceError
-from featurespace.models.layers import POOLED, Layer
+from featurespace.models.layers import Layer
 from featurespace.models.trace import first_tensor, network_name
 
 POOLS = ("avg", "cls", "none")
@@ -116,5 +116,3 @@ def _check(network: nn.Module, layers: Sequence[Layer], pool: str) -> None:
                 f"layer {layer.name!r} of {network_name(network)} has features of shape {layer.shape}, in which no "
                 "axes of space were recognised; use pool 'none', or the block that holds it"
             )
-        if layer.name == POOLED and layer.module:
-            raise FeaturespaceError(f"{POOLED!r} is the network's own output; module {layer.module!r} needs another name")

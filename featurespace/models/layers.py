@@ -196,8 +196,8 @@ def _like_image(sides: Shape, example: Tensor) -> bool:
 def _unknown_layer(word: str, network: nn.Module, layers: dict[str, Layer]) -> FeaturespaceError:
     name = network_name(network)
     modules = dict(network.named_modules())
-    if word.rpartition(":")[0] in modules or word in modules:
-        module = word if word in modules else word.rpartition(":")[0]
+    module = word if word in modules else word.rpartition(":")[0]
+    if module and module in modules:
         calls = sum(layer.module == module for layer in layers.values())
         return FeaturespaceError(
             f"layer {word!r} of {name} gives no feature: in one forward pass {module!r} returns a tensor {calls} "

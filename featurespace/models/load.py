@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,9 @@ def untrained_control(model: Model, *, seed: int) -> Model:
     Its BatchNorm statistics are at their initial values: estimate them on the data before extracting.
     """
     label = f"{model.arch.replace('/', '-')}-random"
-    size = model.preprocessing.input_size
-    control = _random(label, f"{model.arch}@random", model.arch, seed, (size[1], size[2]))
+    channels, *size = model.preprocessing.input_size
+    options = {"in_chans": channels} if channels != 3 else {}
+    control = _random(label, f"{model.arch}@random", model.arch, seed, (size[0], size[1]), **options)
     return replace(control, preprocessing=model.preprocessing)
 
 
@@ -100,8 +102,8 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _random(label: str, text: str, arch: str, seed: int, image_size: ImageSize) -> Model:
-    network = create_network(arch, seed=seed, image_size=image_size)
+def _random(label: str, text: str, arch: str, seed: int, image_size: ImageSize, **options: Any) -> Model:
+    network = create_network(arch, seed=seed, image_size=image_size, **options)
     remove_classifier(network)
     preprocessing = preprocessing_of(network, arch, image_size)
     source = f"random weights, seed {seed}"
@@ -132,6 +134,9 @@ def _from_file(
     if size is None and manifest and manifest.get("input_size"):
         size = (int(manifest["input_size"][1]), int(manifest["input_size"][2]))
     network = create_network(arch, seed=seed, image_size=size, **options)
+    channels = _channels(network, checkpoint.tensors)
+    if channels is not None:
+        network = create_network(arch, seed=seed, image_size=size, **{**options, "in_chans": channels})
     heads = head_prefixes(network)
     remove_classifier(network)
     found = match_network(network, checkpoint.tensors, heads=heads, where=str(path), arch=arch)
@@ -161,19 +166,31 @@ def match_network(
 ) -> Match:
     """Match a checkpoint with a network; timm's own conversion is tried where names alone do not do it all."""
     state = network.state_dict()
+    hint = partial(suggestion, tensors, arch)
     plain = best_match(state, tensors)
     if is_sufficient(plain.report) and not plain.report.mismatched:
-        check(plain, where=where, arch=arch, hint=lambda: suggestion(tensors, arch))
+        check(plain, where=where, arch=arch, hint=hint)
         return plain
     converted = _convert(network, tensors, plain.report.prefix)
     if converted is not None:
         found = _with_origin(best_match(state, converted), tensors, plain.report)
         better = found.report.share_of_parameters > plain.report.share_of_parameters
         if better and is_sufficient(found.report):
-            check(found, where=where, arch=arch)
+            check(found, where=where, arch=arch, hint=hint)
             return found
-    hint = lambda: suggestion(tensors, arch)  # noqa: E731
     return match(state, tensors, head_prefixes=heads, where=where, arch=arch, hint=hint)
+
+
+def _channels(network: nn.Module, tensors: Mapping[str, Tensor]) -> int | None:
+    """Return the number of input channels of a checkpoint whose first convolution differs in that from timm's."""
+    first = getattr(network, "pretrained_cfg", {}).get("first_conv")
+    if not isinstance(first, str):
+        return None
+    for entry in best_match(network.state_dict(), tensors).report.mismatched:
+        old, new = entry.source_shape or (), entry.target_shape or ()
+        if entry.target == f"{first}.weight" and len(old) == len(new) == 4 and old[:1] + old[2:] == new[:1] + new[2:]:
+            return old[1]
+    return None
 
 
 def _convert(network: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor] | None:
@@ -183,7 +200,7 @@ def _convert(network: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> 
     short = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     try:
         with torch.no_grad():
-            return dict(convert(short, network))
+            return convert(short)
     except Exception:  # a layout that the filter does not know; the plain match then explains what is missing
         return None
 

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from featurespace.errors import FeaturespaceError
 from featurespace.models.alignment import align
-from featurespace.models.renames import RULES
-from featurespace.models.report import MatchReport, TensorMatch, insufficient
+from featurespace.models.renames import NOTES, RULES
+from featurespace.models.report import MatchReport, TensorMatch, insufficient, shape_text
 
 MINIMUM_SHARE = 0.95
 HEAD_PREFIXES = ("fc", "_fc", "classifier", "head", "heads", "head_dist", "last_linear", "linear", "logits", "output")
 # Where two parts of a checkpoint fit equally well, the one to leave: MoCo's key encoder, momentum copies and
 # the target or student of a pair. The report names the part that was left.
-_SECOND_CHOICE = ("encoder_k", "momentum", "target", "student", "_m")
+_SECOND_CHOICE = ("encoder_k", "momentum", "target", "student")
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 ORDER_NOTE = (
     "aligned by order and shape, not by name: check with known outputs, e.g. that the classifier still classifies"
@@ -65,7 +65,8 @@ def match(
     Raises
     ------
     FeaturespaceError
-        If less than 95 % of the backbone is found (by values or by tensors), or if the checkpoint holds more
+        If less than 95 % of the backbone is found (by values or by tensors), if a tensor of the right name
+        has another shape, or if the checkpoint holds more
         of the backbone's parts than the network has (a deeper architecture), or if an alignment by order has
         more than one reading.
     """
@@ -91,7 +92,8 @@ def best_match(
         for reading, fit in zip(readings, fits)
         if fit[:2] == max(fits)[:2] and fit[0] and reading.prefix != best.prefix and reading.method == best.method
     ]
-    return _assemble(replace(best, notes=tuple(rivals)), model_state, tensors, head_prefixes)
+    notes = tuple(rivals + [note for rule, note in NOTES.items() if best.method.endswith(rule)])
+    return _assemble(replace(best, notes=notes), model_state, tensors, head_prefixes)
 
 
 def is_sufficient(report: MatchReport) -> bool:
@@ -102,21 +104,27 @@ def is_sufficient(report: MatchReport) -> bool:
     return min(report.share_of_parameters, report.share_of_tensors) >= MINIMUM_SHARE
 
 
-def check(
-    found: Match, *, where: str, arch: str, refused: str = "", hint: Callable[[], str] | None = None
-) -> None:
+def check(found: Match, *, where: str, arch: str, refused: str = "", hint: Callable[[], str] | None = None) -> None:
     """Raise for a match that is too small or that leaves out parts of the same backbone."""
-    report = found.report
-    advice = f" {hint()}" if hint and (not is_sufficient(report) or _surplus(found)) else ""
+    report, surplus = found.report, _surplus(found)
+    if is_sufficient(report) and not report.mismatched and not surplus:
+        return
+    advice = f" {hint()}" if hint else ""
     if not is_sufficient(report):
         raise FeaturespaceError(insufficient(report, where, arch, minimum=MINIMUM_SHARE, refused=refused) + advice)
-    surplus = _surplus(found)
-    if surplus:
+    if report.mismatched:
+        # Not a matter of shares: one layer of random weights early on makes every later feature meaningless.
+        one = report.mismatched[0]
         raise FeaturespaceError(
-            f"{where} holds more than {arch}: {len(surplus)} tensors belong to parts that {arch} has not, "
-            f"e.g. {', '.join(surplus[:3])}; it was written by a deeper or wider architecture of the same "
-            f"family, so name that one as ARCH@FILE.{advice}"
+            f"{where} does not fit {arch}: {one.target} is {shape_text(one.source_shape)} in the file and "
+            f"{shape_text(one.target_shape)} in the network ({len(report.mismatched)} tensors differ in shape); "
+            f"check the architecture, its variant and the image size.{advice}"
         )
+    raise FeaturespaceError(
+        f"{where} holds more than {arch}: {len(surplus)} tensors belong to parts that {arch} has not, "
+        f"e.g. {', '.join(surplus[:3])}; it was written by a deeper or wider architecture of the same "
+        f"family, so name that one as ARCH@FILE.{advice}"
+    )
 
 
 def _readings(rule: str, model_state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[_Reading]:

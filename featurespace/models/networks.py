@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -100,23 +101,35 @@ def head_prefixes(network: nn.Module) -> tuple[str, ...]:
 
 
 def preprocessing_of(network: nn.Module, arch: str, image_size: int | tuple[int, int] | None) -> Preprocessing:
-    """Return what the network's own weights were trained with, at ``image_size`` if given."""
+    """Return what the network's own weights were trained with, at ``image_size`` if given.
+
+    A network with one input channel takes the average of the three means and deviations.
+    """
     if arch.startswith(TORCHVISION):
         result = _torchvision_preprocessing(arch.removeprefix(TORCHVISION))
     else:
         result = Preprocessing.from_mapping(getattr(network, "pretrained_cfg", {}))
+        channels = getattr(network, "in_chans", None) or result.input_size[0]
+        result = replace(result, input_size=(channels, *result.input_size[1:]))
+        if len(result.mean) != channels:
+            mean, std = sum(result.mean) / len(result.mean), sum(result.std) / len(result.std)
+            result = replace(result, mean=(mean,) * channels, std=(std,) * channels)
     if image_size is not None:
         height, width = _pair(image_size)
         result = replace(result, input_size=(result.input_size[0], height, width))
     return result
 
 
-def checkpoint_filter(network: nn.Module) -> Callable[..., dict[str, Tensor]] | None:
+def checkpoint_filter(network: nn.Module) -> Callable[[dict[str, Tensor]], dict[str, Tensor]] | None:
     """Return timm's own conversion of foreign checkpoints for this family, which also resizes embeddings."""
     module = sys.modules.get(type(network).__module__)
     if module is None or not module.__name__.startswith("timm."):
         return None
-    return getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
+    convert = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
+    if convert is None:
+        return None
+    takes_network = len(inspect.signature(convert).parameters) > 1  # some families need the tensors only
+    return lambda tensors: dict(convert(tensors, network) if takes_network else convert(tensors))
 
 
 def _create_timm(arch: str, pretrained: bool, image_size: Any, options: dict[str, Any]) -> nn.Module:

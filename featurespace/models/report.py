@@ -65,6 +65,8 @@ class MatchReport:
             for word, entries in (("reshaped", self.reshaped), ("unexpected", self.unexpected))
             if entries
         ]
+        if self.missing:
+            parts.append(f"left at random values: {_first(self.missing, 'target')}")
         if self.ignored_head:
             parts.append(f"classifier left out ({', '.join(self.ignored_head[:2])})")
         return ", ".join(parts) + "".join(f"; {note}" for note in self.notes)

@@ -11,7 +11,7 @@ from featurespace.errors import FeaturespaceError, nearest
 from featurespace.models.manifest import read_manifest
 
 SOURCES = ("random", "pretrained", "file", "featurespace", "hf-hub", "local-dir", "features")
-CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl", ".pickle", ".model", ".npy")
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl", ".pickle")
 FEATURE_SUFFIXES = (".npz", ".csv", ".parquet")
 GRAMMAR = (
     "a model is [LABEL=]ARCH, ARCH@random, ARCH:pretrained, ARCH@FILE, FILE (written by featurespace), "
@@ -93,7 +93,8 @@ def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, s
         arch = rest.removesuffix(":pretrained")
         return "pretrained", arch, None, _arch_label(arch)
     is_path = not rest.startswith("torchvision/") and ("/" in rest or "\\" in rest)
-    if is_path or Path(rest).suffix.lower() in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES:
+    suffix = Path(rest).suffix.lower()
+    if is_path or suffix in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES or (suffix and Path(rest).is_file()):
         return _parse_file(Path(rest), text)
     if not _ARCH.fullmatch(rest):
         raise FeaturespaceError(f"model {text!r} cannot be read: {rest!r} is no architecture; {GRAMMAR}")

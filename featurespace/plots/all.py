@@ -32,4 +32,7 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     if embedding is not None and len(embedding):
         for data in dict.fromkeys(embedding["data"]):
             for method in dict.fromkeys(embedding["method"]):
-                yield f"{method}_{safe_name(data)}", embedding_panels(embedding, tables["embedding_quality"], data=data, method=method)
+                yield (
+                    f"{method}_{safe_name(data)}",
+                    embedding_panels(embedding, tables["embedding_quality"], data=data, method=method),
+                )

@@ -21,12 +21,15 @@ from featurespace.plots.style import (
 )
 
 PIXELS = "pixels"
+PANEL_MM = PAGE_MM * 0.42  # width of the axes in a panel
 PROBE_NAMES = {"accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy", "auc_macro": "macro AUC"}
 GAP_NAMES = {"mmd2": "MMD², unbiased", "frechet_distance_corrected": "Fréchet distance, corrected"}
 
 
 @styled
-def probe_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, probe: str = "linear", metric: str = "accuracy") -> Figure:
+def probe_by_depth(
+    table: pd.DataFrame, layers: pd.DataFrame, *, probe: str = "linear", metric: str = "accuracy"
+) -> Figure:
     """Draw what a probe reads from each layer, one panel a data set; dotted: raw pixels and chance."""
     rows = table[(table["probe"] == probe) & (table["metric"] == metric)]
     domains = list(dict.fromkeys(rows["data"]))
@@ -40,7 +43,9 @@ def probe_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, probe: str = "l
             axes.axhspan(pixels["ci_low"].iloc[0], pixels["ci_high"].iloc[0], color="black", alpha=0.08, linewidth=0)
         axes.axhline(on_data["chance"].iloc[0], color="0.4", linestyle=(0, (1, 3)), linewidth=0.8, label="chance")
         first = on_data.iloc[0]
-        axes.set_title(f"{data} ({first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}; band: 95 % by {first['unit']})")
+        axes.set_title(
+            f"{data} ({first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}; band: 95 % by {first['unit']})"
+        )
         axes.set_ylim(0, 1)
     panels[0, 0].set_ylabel(f"{PROBE_NAMES.get(metric, metric)}, {probe} probe")
     _finish(figure, panels, len(domains))
@@ -57,20 +62,28 @@ def gap_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "mm
         on_pair = rows[(rows["data_a"] == data_a) & (rows["data_b"] == data_b)]
         _draw_models(axes, on_pair, layers)
         first = on_pair.iloc[0]
-        axes.axhline(0, color="0.4", linewidth=0.6)
-        axes.set_title(f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}; band: 95 % by {first['unit']})")
+        if metric == "mmd2":
+            axes.axhline(0, color="0.4", linewidth=0.6)
+        axes.set_title(
+            f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}; band: 95 % by {first['unit']})"
+        )
         if metric == "frechet_distance_corrected":
-            axes.set_yscale("symlog", linthresh=_linear_below(on_pair))
+            _logarithmic(axes, on_pair)
     panels[0, 0].set_ylabel(GAP_NAMES.get(metric, metric))
     _finish(figure, panels, len(pairs))
     return figure
 
 
-def _linear_below(rows: pd.DataFrame) -> float:
-    # Logarithmic where the values are, linear around zero, so that a negative value can be shown.
+def _logarithmic(axes: Axes, rows: pd.DataFrame) -> None:
+    # Over several orders of magnitude; linear around zero only where a value or an interval reaches it.
+    lowest = float(np.nanmin(rows[["value", "ci_low"]].to_numpy(float)))
+    if lowest > 0:
+        axes.set_yscale("log")
+        return
     sizes = rows["value"].abs()
     smallest = float(sizes[sizes > 0].min()) if (sizes > 0).any() else 1.0
-    return 10.0 ** np.floor(np.log10(smallest))
+    axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(smallest)))
+    axes.set_ylim(bottom=min(lowest * 1.5, -smallest))
 
 
 def _panels(count: int) -> tuple[Figure, np.ndarray]:
@@ -89,7 +102,7 @@ def _draw_models(axes: Axes, rows: pd.DataFrame, layers: pd.DataFrame) -> None:
         draw_line(axes, x, values, colour=colours[model], label=model, marker=MARKERS[number % len(MARKERS)],
                   dashed=model in controls(layers))  # fmt: skip
     if same:
-        label_layers(axes, next(iter(lists.values())))
+        label_layers(axes, next(iter(lists.values())), room_mm=PANEL_MM)
     else:
         axes.set_xlabel("relative depth (0 = stem, 1 = pooled output)")
     axes.grid(axis="y", linewidth=0.3, alpha=0.5)

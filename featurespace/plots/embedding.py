@@ -25,7 +25,9 @@ def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, m
     size = max(0.8, min(6.0, 3000 / max(1, len(rows) / len(models))))
     for axes, model in zip(panels.flat, models):
         points = rows[rows["model"] == model]
-        trust = quality[(quality["model"] == model) & (quality["data"] == data) & (quality["method"] == method)]["value"].iloc[0]
+        trust = quality[(quality["model"] == model) & (quality["data"] == data) & (quality["method"] == method)][
+            "value"
+        ].iloc[0]
         for label in labels:
             of_label = points[points["label"] == label]
             axes.scatter(of_label["x"], of_label["y"], s=size, color=colours[label], linewidths=0, label=label)

@@ -6,7 +6,9 @@ from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from featurespace.plots.style import (
@@ -25,7 +27,11 @@ from featurespace.plots.style import (
 )
 from featurespace.tables.stores import corresponding_layers
 
-METRIC_NAMES = {"cka_debiased": "linear CKA, debiased", "procrustes_distance": "Procrustes distance", "mutual_knn": "mutual kNN, k = 10"}
+METRIC_NAMES = {
+    "cka_debiased": "linear CKA, debiased",
+    "procrustes_distance": "Procrustes distance",
+    "mutual_knn": "mutual kNN, k = 10",
+}
 
 
 @styled
@@ -39,28 +45,43 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
     models = trained(layers)
     pairs = list(combinations_with_replacement(models, 2))
     pairs += [(model, control) for model in models[:1] for control in controls(layers)]
-    down, across = panel_grid(len(pairs), across=3 if len(pairs) in (3, 5, 6, 9) else 4)
-    figure = new_figure(PAGE_MM, 8 + down * (PAGE_MM / across + 10))
+    across = _across(len(pairs))
+    down, across = panel_grid(len(pairs), across=across)
+    side = (PAGE_MM - 14) / across - 17  # of a panel's square, beside its labels
+    figure = new_figure(PAGE_MM, 8 + down * (side + 23))
     panels = figure.subplots(down, across, squeeze=False)
     image = None
     for axes, (model_a, model_b) in zip(panels.flat, pairs):
         names_a, names_b = layer_names(layers, model_a), layer_names(layers, model_b)
         pair = rows[(rows["model_a"] == model_a) & (rows["model_b"] == model_b)]
         matrix = pair.pivot(index="layer_a", columns="layer_b", values="value").reindex(index=names_a, columns=names_b)
-        image = axes.imshow(matrix.to_numpy(float), vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto")
-        for row, column in np.argwhere(np.isnan(matrix.to_numpy(float))):
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
-        label_layers(axes, names_b, which="x")
-        label_layers(axes, names_a, which="y")
+        image = _draw_matrix(axes, matrix.to_numpy(float))
+        label_layers(axes, names_b, which="x", room_mm=side)
+        label_layers(axes, names_a, which="y", room_mm=side)
         axes.set(xlabel=model_b, ylabel=model_a)
-        axes.spines[:].set_visible(False)
     for axes in list(panels.flat)[len(pairs) :]:
         axes.set_axis_off()
     n = int(rows["n"].iloc[0]) if len(rows) else 0
+    name = METRIC_NAMES.get(metric, metric)
     if image is not None:
-        figure.colorbar(image, ax=panels, label=METRIC_NAMES.get(metric, metric), shrink=0.6, pad=0.01, aspect=30)
-    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} between layers on {data} (n = {n:,} images)", fontsize=8, x=0.01, ha="left")
+        figure.colorbar(image, ax=panels, label=name, shrink=0.6, pad=0.01, aspect=30)
+    figure.suptitle(f"Similarity of all layers on {data} (n = {n:,} images)", fontsize=8, x=0.01, ha="left")
     return figure
+
+
+def _across(count: int) -> int:
+    # Panels side by side: as square a block as possible, at most four.
+    return min(4, int(np.ceil(np.sqrt(count))))
+
+
+def _draw_matrix(axes: Axes, matrix: np.ndarray) -> AxesImage:
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="equal", interpolation="nearest")
+    for row, column in np.argwhere(np.isnan(matrix)):
+        axes.add_patch(
+            Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0)
+        )
+    axes.spines[:].set_visible(False)
+    return image
 
 
 @styled
@@ -83,10 +104,9 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
             colour = CONTROL if is_control else PALETTE[number % len(PALETTE)]
             draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}",
                       marker=MARKERS[number % len(MARKERS)], dashed=is_control)  # fmt: skip
-        n = int(on_data["n"].iloc[0])
-        intervals = on_data["interval"].iloc[0]
-        unit = on_data["unit"].iloc[0]
-        axes.set_title(f"{data} (n = {n:,}; band: 95 % {intervals} by {unit})" if not intervals.startswith("none") else f"{data} (n = {n:,})")
+        first = on_data.iloc[0]
+        band = "" if first["interval"].startswith("none") else f"; band: 95 % by {first['unit']}"
+        axes.set_title(f"{data} (n = {first['n']:,}{band})")
         _depth_axis(axes, layers)
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)
     for axes in list(panels.flat)[len(domains) :]:
@@ -120,8 +140,8 @@ def _same_layers(layers: pd.DataFrame) -> bool:
     return all(each == lists[0] for each in lists)
 
 
-def _depth_axis(axes, layers: pd.DataFrame) -> None:
+def _depth_axis(axes: Axes, layers: pd.DataFrame) -> None:
     if _same_layers(layers):
-        label_layers(axes, layer_names(layers, layers["model"].iloc[0]))
+        label_layers(axes, layer_names(layers, layers["model"].iloc[0]), room_mm=PAGE_MM * 0.42)
     else:
         axes.set_xlabel("relative depth (0 = stem, 1 = pooled output)")

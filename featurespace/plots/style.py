@@ -25,6 +25,7 @@ MM = 1 / 25.4
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#F0E442")
 CONTROL = "#8A8A8A"
 MARKERS = "osD^vP*Xph"
+LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
 MAX_CLASSES = 20
 
@@ -79,17 +80,20 @@ def layer_names(layers: pd.DataFrame, model: str) -> list[str]:
     return layers[layers["model"] == model].sort_values("depth")["layer"].tolist()
 
 
-def label_layers(axes: Axes, names: Iterable[str], *, which: str = "x") -> None:
-    """Write layer names on an axis whose positions are 0, 1, 2, ...; of many layers, every second or third."""
+def label_layers(axes: Axes, names: Iterable[str], *, room_mm: float, which: str = "x") -> None:
+    """Write layer names on an axis whose positions are 0, 1, 2, ...; where they lack room, every second, third, ...
+
+    The first and the last layer are always named. ``room_mm`` is the length of the axis.
+    """
     names = list(names)
-    step = int(np.ceil(len(names) / 30))
-    # The last layer is always named, so a tick right before it gives way.
-    ticks = [index for index in range(0, len(names), step) if index == len(names) - 1 or len(names) - 1 - index >= step]
-    ticks = sorted({*ticks, len(names) - 1})
+    step = max(1, int(np.ceil(len(names) * LABEL_MM / room_mm)))
+    last = len(names) - 1
+    ticks = [index for index in range(0, len(names), step) if last - index >= step] + [last]
+    labels = [names[index] for index in ticks]
     if which == "x":
-        axes.set_xticks(ticks, [names[index] for index in ticks], rotation=90)
+        axes.set_xticks(ticks, labels, rotation=90)
     else:
-        axes.set_yticks(ticks, [names[index] for index in ticks])
+        axes.set_yticks(ticks, labels)
 
 
 def draw_line(
@@ -99,7 +103,9 @@ def draw_line(
     values = table["value"].to_numpy(float)
     low, high = table["ci_low"].to_numpy(float), table["ci_high"].to_numpy(float)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3)
+    axes.plot(
+        x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3
+    )
 
 
 def panel_grid(count: int, *, across: int) -> tuple[int, int]:

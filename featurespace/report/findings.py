@@ -13,6 +13,7 @@ from featurespace.stats.comparison import holm
 from featurespace.tables.stores import corresponding_layers
 
 ALPHA = 0.05
+PIXELS, RAW = "pixels", "raw pixels"
 
 
 class Finding(NamedTuple):
@@ -27,15 +28,20 @@ class Finding(NamedTuple):
 def findings(run: Run) -> list[Finding]:
     """Return the findings of a run in reading order.
 
-    A difference counts as shown where two 95 % intervals do not overlap, or where p (Holm-corrected over the layers)
-    is at most 0.05; otherwise the sentence says "no difference shown". Intervals that overlap can still hide a
-    difference: the rule is conservative.
+    A difference counts as shown where p is at most 0.05, Holm-corrected where a sentence speaks of many layers; for the
+    least and the most similar layer, where their 95 % intervals do not overlap. Otherwise the sentence says "no
+    difference is shown".
     """
     tables, layers = run.tables, run.tables["layers"]
     found: list[Finding] = []
-    for name, describe in (("similarity", _similarity), ("probe", _probe), ("domain_gap", _gap)):
-        if name in tables and len(tables[name]):
-            found += describe(tables[name], layers)
+    differences = tables["differences"] if "differences" in tables else pd.DataFrame()
+    if "similarity" in tables:
+        found += _similarity(tables["similarity"], layers)
+        found += _against_control(differences)
+    if "probe" in tables:
+        found += _probe(tables["probe"], differences, layers)
+    if "domain_gap" in tables:
+        found += _gap(tables["domain_gap"], layers)
     return found
 
 
@@ -64,7 +70,9 @@ def count_of(row: pd.Series) -> str:
         images = f"{row['n_a']:,} and {row['n_b']:,} images"
     else:
         images = f"{row['n_train']:,} training and {row['n_test']:,} test images"
-    return f"n = {images}" + (f" in {row['n_groups']:,} groups" if row["unit"] == "group" and pd.notna(row["n_groups"]) else "")
+    return f"n = {images}" + (
+        f" in {row['n_groups']:,} groups" if row["unit"] == "group" and pd.notna(row["n_groups"]) else ""
+    )
 
 
 def _apart(a: pd.Series, b: pd.Series) -> int:
@@ -90,7 +98,7 @@ def _diagonal(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: s
 
 def _similarity(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     table = table[table["metric"] == "cka_debiased"]
-    models, controls = _names(layers, "model"), _names(layers, "control")
+    models = _names(layers, "model")
     for data in dict.fromkeys(table["data"]):
         rows = table[table["data"] == data]
         for model_a, model_b in combinations(models, 2):
@@ -98,8 +106,6 @@ def _similarity(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
             if not len(pair):
                 continue
             yield _change_over_depth(pair, model_a, model_b, data)
-            for control in controls:
-                yield _against_control(pair, _diagonal(rows, layers, model_a, control), model_a, model_b, control, data)
 
 
 def _change_over_depth(pair: pd.DataFrame, model_a: str, model_b: str, data: str) -> Finding:
@@ -117,57 +123,73 @@ def _change_over_depth(pair: pd.DataFrame, model_a: str, model_b: str, data: str
     return Finding("similarity", data, sentence, False)
 
 
-def _against_control(
-    pair: pd.DataFrame, control_pair: pd.DataFrame, model_a: str, model_b: str, control: str, data: str
-) -> Finding:
-    both = pair.merge(control_pair, on="layer_a", suffixes=("", "_control"))
-    above = int((both["ci_low"] > both["ci_high_control"]).sum())
-    sentence = (
-        f"On {data}, {model_b} is closer to {model_a} than {control} (random weights) is in {above} of {len(both)} layers"
-        + (" (intervals apart)." if above == len(both) else "; in the others no such difference is shown.")
-    )
-    return Finding("similarity", data, sentence, above > 0)
+def _against_control(differences: pd.DataFrame) -> Iterator[Finding]:
+    rows = differences[differences["analysis"] == "similarity"] if len(differences) else differences
+    for (data, a, b), tests in rows.groupby(["data", "a", "b"], sort=False) if len(rows) else ():
+        closer = int(((tests["p_holm"] <= ALPHA) & (tests["value"] > 0)).sum())
+        farther = int(((tests["p_holm"] <= ALPHA) & (tests["value"] < 0)).sum())
+        sentence = f"On {data}, CKA of {a} lies above CKA of {b} (random weights) in {closer} of {len(tests)} layers"
+        if farther:
+            sentence += f" and below it in {farther}"
+        if closer + farther < len(tests):
+            sentence += f"; no difference is shown in {len(tests) - closer - farther}"
+        yield Finding(
+            "similarity",
+            data,
+            f"{sentence} (paired jackknife test, Holm over layers; {count_of(tests.iloc[0])}).",
+            closer + farther > 0,
+        )
 
 
 def _layer(row: pd.Series) -> str:
     return row["layer_a"] if row["layer_a"] == row["layer_b"] else f"{row['layer_a']} / {row['layer_b']}"
 
 
-def _probe(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
-    table = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")]
-    models, controls = _names(layers, "model"), _names(layers, "control")
-    for data in dict.fromkeys(table["data"]):
-        rows = table[table["data"] == data]
-        last = {model: _last_row(rows, layers, model) for model in [*models, *controls]}
-        for model_a, model_b in combinations(models, 2):
-            if last[model_a] is not None and last[model_b] is not None:
-                yield _probe_pair(last[model_b], last[model_a], data, f"the last layer of {model_b}", f"that of {model_a}")
-        pixels = rows[rows["model"] == "pixels"]
-        for model in [*models, *controls]:
-            if last[model] is not None and len(pixels):
-                yield _probe_pair(last[model], pixels.iloc[0], data, f"the last layer of {model}", "raw pixels")
+def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
+    scores = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")].set_index(["data", "model", "layer"])
+    last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])} | {PIXELS: "input"}
+    tests = differences[differences["analysis"] == "probe"] if len(differences) else differences
+    for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False) if len(tests) else ():
+        at_end = rows[rows["layer"].isin([last[a], f"{last[a]} / {last[b]}"])]
+        if len(at_end) and _is_told(a, b, layers):
+            yield _probe_pair(rows, at_end.iloc[0], scores.loc[(data, a, last[a])], scores.loc[(data, b, last[b])])
 
 
-def _last_row(rows: pd.DataFrame, layers: pd.DataFrame, model: str) -> pd.Series | None:
-    names = _layers_of(layers, model)
-    found = rows[(rows["model"] == model) & (rows["layer"] == names[-1])]
-    return found.iloc[0] if len(found) else None
+def _is_told(a: str, b: str, layers: pd.DataFrame) -> bool:
+    # Every pair is in the table; of many models a sentence tells only the comparisons with the first.
+    models = _names(layers, "model")
+    if b == PIXELS:
+        return a in models
+    return len(models) <= 3 or models[0] in (a, b)
 
 
-def _probe_pair(a: pd.Series, b: pd.Series, data: str, name_a: str, name_b: str) -> Finding:
-    order = _apart(a, b)
-    words = {1: "reads the class better from", -1: "reads the class worse from"}
-    values = f"test accuracy {with_interval(a)} against {with_interval(b)}; {count_of(a)}; chance {number(a['chance'])}"
-    if order:
-        return Finding("probe", data, f"On {data}, a linear probe {words[order]} {name_a} than from {name_b}: {values}.", True)
-    return Finding("probe", data, f"On {data}, no difference is shown between a linear probe on {name_a} and on {name_b}: {values}.", False)
+def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b: pd.Series) -> Finding:
+    names = [RAW if name == PIXELS else name for name in (test["a"], test["b"])]
+    values = (
+        f"{names[0]} {with_interval(score_a)}, {names[1]} {with_interval(score_b)}, difference {with_interval(test)}, "
+        f"p = {number(test['p_value'])}; {count_of(score_a)}; chance {number(score_a['chance'])}"
+    )
+    shown = bool(test["p_value"] <= ALPHA)
+    if shown:
+        word = "better" if test["value"] > 0 else "worse"
+        lead = f"On {test['data']}, a linear probe on the last layer reads the class {word} from {names[0]} than from {names[1]}"
+    else:
+        lead = f"On {test['data']}, no difference is shown between linear probes on the last layer of {names[0]} and on {names[1]}"
+    better, worse = (int(((rows["p_holm"] <= ALPHA) & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
+    over = f"Over all {len(rows)} layers it is better in {better} and worse in {worse} (Holm over layers)."
+    return Finding("probe", test["data"], f"{lead}: test accuracy {values}. {over}", shown)
 
 
 def _gap(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     table = table[table["metric"] == "mmd2"]
     for (data_a, data_b), rows in table.groupby(["data_a", "data_b"], sort=False):
         for model in [*_names(layers, "model"), *_names(layers, "control")]:
-            of_model = rows[rows["model"] == model].set_index("layer").reindex(_layers_of(layers, model)).dropna(subset=["value"])
+            of_model = (
+                rows[rows["model"] == model]
+                .set_index("layer")
+                .reindex(_layers_of(layers, model))
+                .dropna(subset=["value"])
+            )
             if not len(of_model):
                 continue
             of_model = of_model.assign(p_holm=holm(of_model["p_value"].to_numpy()))

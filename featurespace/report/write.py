@@ -58,8 +58,12 @@ CAPTIONS = {
 
 def write_report(run: Run) -> None:
     """Write ``report.html`` from the run's tables, figures, summary and provenance."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((package_files("featurespace.report") / "template.html").read_text(encoding="utf-8"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        (package_files("featurespace.report") / "template.html").read_text(encoding="utf-8")
+    )
     provenance = run.provenance
     found = [Finding(**each) for each in run.summary["findings"]]
     files.write_text(run.report, template.render(
@@ -84,7 +88,12 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
 def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
     caption = next(text for prefix, text in CAPTIONS.items() if name.startswith(prefix))
     encoded = base64.b64encode(run.figure_path(name).read_bytes()).decode()
-    return {"name": name, "image": f"data:image/png;base64,{encoded}", "caption": caption, "alt": " ".join([caption, *sentences[:1]])}
+    return {
+        "name": name,
+        "image": f"data:image/png;base64,{encoded}",
+        "caption": caption,
+        "alt": " ".join([caption, *sentences[:1]]),
+    }
 
 
 def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
@@ -119,7 +128,10 @@ def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:
 
 
 def _similarity_by_layer(rows: pd.DataFrame, layers: pd.DataFrame, data: str) -> dict[str, Any]:
-    values = {(row["metric"], row["model_a"], row["model_b"], row["layer_a"], row["layer_b"]): row for _, row in rows.iterrows()}
+    values = {
+        (row["metric"], row["model_a"], row["model_b"], row["layer_a"], row["layer_b"]): row
+        for _, row in rows.iterrows()
+    }
     models = list(dict.fromkeys(layers["model"]))
     names = {model: layers[layers["model"] == model]["layer"].tolist() for model in models}
     lines = []
@@ -134,7 +146,11 @@ def _similarity_by_layer(rows: pd.DataFrame, layers: pd.DataFrame, data: str) ->
                 layer = layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}"
                 lines.append([f"{model_a} / {model_b}", layer, with_interval(found[0]), *other])
     columns = ["models", "layer", "linear CKA (95 % interval)", "Procrustes distance", "mutual kNN"]
-    return {"title": f"Corresponding layers on {data}, n = {int(rows['n'].iloc[0]):,}", "columns": columns, "rows": lines}
+    return {
+        "title": f"Corresponding layers on {data}, n = {int(rows['n'].iloc[0]):,}",
+        "columns": columns,
+        "rows": lines,
+    }
 
 
 def _match_rows(run: Run) -> list[dict[str, Any]]:

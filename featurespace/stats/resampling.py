@@ -106,9 +106,7 @@ def jackknife_estimate(
     leave_out = np.asarray(leave_out, dtype=float)
     sizes = _unit_sizes(sizes, len(leave_out), n)
     if not (math.isfinite(value) and np.isfinite(leave_out).all()):
-        raise ValueError(
-            "the jackknife needs finite values; the statistic is undefined with or without some unit"
-        )
+        raise ValueError("the jackknife needs finite values; the statistic is undefined with or without some unit")
     count = len(leave_out)
     if count < 2:
         raise ValueError(f"the jackknife needs at least 2 units, not {count}")
@@ -129,9 +127,7 @@ def _unit_sizes(sizes: Any, count: int, n: int) -> np.ndarray:
         return np.full(count, n / max(count, 1))
     sizes = np.asarray(sizes, dtype=float)
     if sizes.shape != (count,) or sizes.sum() != n:
-        raise ValueError(
-            f"sizes has {sizes.size} entries that sum to {sizes.sum():g}; {count} that sum to {n} needed"
-        )
+        raise ValueError(f"sizes has {sizes.size} entries that sum to {sizes.sum():g}; {count} that sum to {n} needed")
     if (sizes >= n).any():
         raise ValueError("one unit holds all samples; nothing remains when it is left out")
     return sizes
@@ -232,9 +228,7 @@ def percentile_estimate(
     replicates = np.asarray(replicates, dtype=float)
     defined = replicates[np.isfinite(replicates)]
     if defined.size < 2:
-        raise ValueError(
-            f"{defined.size} of {replicates.size} replicates are defined; an interval needs at least 2"
-        )
+        raise ValueError(f"{defined.size} of {replicates.size} replicates are defined; an interval needs at least 2")
     reason = too_few(count, unit)
     if not reason and np.ptp(defined) <= 1e-12 * abs(defined[0]):  # equal but for the order of summation
         reason = "all replicates equal"

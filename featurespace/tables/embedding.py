@@ -43,7 +43,9 @@ def embedding_tables(
                 key = {"method": method, "model": model, "layer": layer, "data": data}
                 samples = stores.samples(data)
                 points.append(
-                    pd.DataFrame({**key, "sample": samples["id"], "label": samples["label"], "x": E[:, 0], "y": E[:, 1]})
+                    pd.DataFrame(
+                        {**key, "sample": samples["id"], "label": samples["label"], "x": E[:, 0], "y": E[:, 1]}
+                    )
                 )
                 trust = trustworthiness(X, E, k=min(TRUST_K, (len(X) - 1) // 2))
                 parameter = f"n_neighbors={NEIGHBOURS}" if method == "umap" else ""

@@ -48,7 +48,12 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
         groups_x = groups_y = None  # one unit for both sides: samples, unless both come in groups
     # The same permutations and blocks for every model and layer.
     test = mmd2_permutation(
-        X, Y, rng=seeding.child(seed, "permutation", *names), groups_x=groups_x, groups_y=groups_y, permutations=PERMUTATIONS
+        X,
+        Y,
+        rng=seeding.child(seed, "permutation", *names),
+        groups_x=groups_x,
+        groups_y=groups_y,
+        permutations=PERMUTATIONS,
     )
     corrected = frechet_distance_corrected(
         X, Y, rng=seeding.child(seed, "blocks", *names), groups_x=groups_x, groups_y=groups_y

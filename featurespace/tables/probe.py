@@ -14,6 +14,7 @@ from featurespace.errors import FeaturespaceError
 from featurespace.metrics.probe import knn_probe, linear_probe
 from featurespace.metrics.scores import probe_scores
 from featurespace.progress import Progress
+from featurespace.tables.differences import probe_differences
 from featurespace.tables.schema import PROBE, interval_columns, validate
 from featurespace.tables.stores import Stores
 
@@ -34,10 +35,10 @@ class Split:
         return None if self.groups is None else self.groups[rows]
 
 
-def probe_table(
+def probe_tables(
     stores: Stores, pixels: Mapping[str, np.ndarray], *, seed: int, progress: Progress | None = None
-) -> pd.DataFrame:
-    """Return accuracy, balanced accuracy and macro AUC of a linear and a kNN probe per layer, with intervals.
+) -> tuple[pd.DataFrame, list[dict]]:
+    """Return accuracy, balanced accuracy and macro AUC of two probes per layer, and the rows of the paired tests.
 
     The linear probe is multinomial logistic regression on standardised features; its C is chosen by cross-validation
     within the training split (by group). Folds and test samples are the same for every model and layer. ``pixels``
@@ -46,21 +47,30 @@ def probe_table(
     """
     progress = progress or Progress()
     rows: list[dict] = []
+    differences: list[dict] = []
     for data in stores.data:
         split = _split(stores, data, seed=seed, progress=progress)
         if split is None:
             continue
-        jobs = [(model, layer, stores.features(model, data, layer)) for model in stores.models for layer in stores.layers(model)]
+        jobs = [
+            (model, layer, stores.features(model, data, layer))
+            for model in stores.models
+            for layer in stores.layers(model)
+        ]
         if data in pixels:
             jobs.append((PIXELS, "input", pixels[data]))
+        correct: dict[tuple[str, str], np.ndarray] = {}
         with progress.bar(f"probes on {data}", len(jobs), "layers") as advance:
             for model, layer, X in jobs:
+                key = {"model": model, "layer": layer, "data": data}
                 try:
-                    rows += _probe_rows(X, split, {"model": model, "layer": layer, "data": data}, seed=seed)
+                    scored, correct[model, layer] = _probe_rows(X, split, key, seed=seed)
+                    rows += scored
                 except ValueError as error:
                     progress.say(f"no probe for model {model!r}, layer {layer!r} on {data!r}: {error}")
                 advance(1)
-    return validate(rows, PROBE)
+        differences += probe_differences(stores, data, correct, split.take(split.test), PIXELS)
+    return validate(rows, PROBE), differences
 
 
 def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split | None:
@@ -85,7 +95,8 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
     return Split(train, test, labels, stores.column(data, "group"))
 
 
-def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> list[dict]:
+def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> tuple[list[dict], np.ndarray]:
+    """Return the rows of both probes, and which test images the linear one got right."""
     X_train, X_test = np.asarray(X[split.train]), np.asarray(X[split.test])
     y_train, y_test = split.labels[split.train], split.labels[split.test]
     rng = seeding.child(seed, "probe", key["data"])
@@ -95,7 +106,9 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> list[di
     }
     rows = []
     for name, probe in fitted.items():
-        scores = probe_scores(probe, y_test, groups=split.take(split.test), rng=seeding.child(seed, "scores", key["data"]))
+        scores = probe_scores(
+            probe, y_test, groups=split.take(split.test), rng=seeding.child(seed, "scores", key["data"])
+        )
         classes = len(probe.classes)
         counts = {"n_train": len(y_train), "n_test": len(y_test), "n_classes": classes}
         for metric, estimate in scores.items():
@@ -105,7 +118,7 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> list[di
                 {"probe": name, **key, "metric": metric, **counts, "hyperparameter": parameter, "chance": chance,
                  **interval_columns(estimate)}
             )  # fmt: skip
-    return rows
+    return rows, fitted["linear"].predictions == y_test
 
 
 def _majority(y_train: np.ndarray, y_test: np.ndarray) -> float:

@@ -67,6 +67,16 @@ EMBEDDING_QUALITY = Schema(
     ("method", "model", "layer", "data", "metric"),
 )  # fmt: skip
 
+DIFFERENCES = Schema(
+    "differences",
+    {
+        "analysis": "string", "metric": "string", "data": "string", "layer": "string", "a": "string", "b": "string",
+        "value": "float64", "ci_low": "float64", "ci_high": "float64", "p_value": "float64", "p_holm": "float64",
+        "n": "int64", "value_a": "float64", "value_b": "float64", **INTERVAL,
+    },
+    ("analysis", "metric", "data", "layer", "a", "b"),
+)  # fmt: skip
+
 LAYERS = Schema(
     "layers",
     {"model": "string", "layer": "string", "depth": "int64", "width": "int64", "role": "string"},
@@ -84,7 +94,7 @@ MATCH = Schema(
 
 SCHEMAS = {
     schema.name: schema
-    for schema in (SIMILARITY, PROBE, DOMAIN_GAP, EMBEDDING, EMBEDDING_QUALITY, LAYERS, MATCH)
+    for schema in (SIMILARITY, PROBE, DOMAIN_GAP, EMBEDDING, EMBEDDING_QUALITY, DIFFERENCES, LAYERS, MATCH)
 }
 
 

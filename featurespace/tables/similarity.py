@@ -11,6 +11,8 @@ from featurespace.metrics.alignment import cka_estimate, prepare_cka
 from featurespace.metrics.hsic import PreparedCKA
 from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_neighbours, procrustes_distance
 from featurespace.progress import Progress
+from featurespace.stats.estimate import Estimate
+from featurespace.tables.differences import cka_differences
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
 
@@ -22,8 +24,8 @@ NO_INTERVAL = {
 }  # fmt: skip
 
 
-def similarity_table(stores: Stores, *, progress: Progress | None = None) -> pd.DataFrame:
-    """Return CKA of all layer pairs of all model pairs (also within a model), and two more on corresponding layers.
+def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tuple[pd.DataFrame, list[dict]]:
+    """Return CKA of all layer pairs of all model pairs (also within a model), and the rows of its paired tests.
 
     ``cka_debiased`` is exact, with a jackknife interval by group where there is one. A within-model matrix is given
     whole, so (a, b) and (b, a) both stand. ``procrustes_distance`` and ``mutual_knn`` (k = 10) stand for the
@@ -32,6 +34,7 @@ def similarity_table(stores: Stores, *, progress: Progress | None = None) -> pd.
     """
     progress = progress or Progress()
     rows: list[dict] = []
+    differences: list[dict] = []
     for data in stores.data:
         n = len(stores.samples(data))
         if n < MIN_SAMPLES:
@@ -42,12 +45,21 @@ def similarity_table(stores: Stores, *, progress: Progress | None = None) -> pd.
         prepared = _prepare(stores, data, progress)
         pairs = list(combinations_with_replacement(stores.models, 2))
         total = sum(len(prepared[a]) * len(prepared[b]) for a, b in pairs)
+        between: dict[tuple[str, str, str, str], Estimate] = {}
         with progress.bar(f"CKA on {data}", total, "pairs") as advance:
             for model_a, model_b in pairs:
-                rows += _cka_rows(prepared, model_a, model_b, data, n)
-                advance(len(prepared[model_a]) * len(prepared[model_b]))
+                estimates = _cka(prepared[model_a], prepared[model_b], symmetric=model_a == model_b)
+                key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "data": data, "n": n}
+                rows += [
+                    {**key, "layer_a": layer_a, "layer_b": layer_b, "se": estimate.se, **interval_columns(estimate)}
+                    for (layer_a, layer_b), estimate in estimates.items()
+                ]
+                if model_a != model_b:
+                    between |= {(model_a, model_b, *layers): estimate for layers, estimate in estimates.items()}
+                advance(len(estimates))
+        differences += cka_differences(stores, data, between)
         rows += _corresponding_rows(stores, prepared, data, n, progress)
-    return validate(rows, SIMILARITY)
+    return validate(rows, SIMILARITY), differences
 
 
 def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[str, PreparedCKA]]:
@@ -63,19 +75,15 @@ def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[st
     return prepared
 
 
-def _cka_rows(prepared: dict, model_a: str, model_b: str, data: str, n: int) -> list[dict]:
-    rows = []
-    mirrored: dict[tuple[str, str], dict] = {}
-    for layer_a, half_a in prepared[model_a].items():
-        for layer_b, half_b in prepared[model_b].items():
-            known = mirrored.get((layer_b, layer_a)) if model_a == model_b else None
-            if known is None:
-                estimate = cka_estimate(half_a, half_b)
-                known = {"n": n, "se": estimate.se, **interval_columns(estimate)}
-                mirrored[layer_a, layer_b] = known
-            key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b}
-            rows.append({**key, "data": data, **known})
-    return rows
+def _cka(
+    first: dict[str, PreparedCKA], second: dict[str, PreparedCKA], *, symmetric: bool
+) -> dict[tuple[str, str], Estimate]:
+    estimates: dict[tuple[str, str], Estimate] = {}
+    for layer_a, half_a in first.items():
+        for layer_b, half_b in second.items():
+            mirror = estimates.get((layer_b, layer_a)) if symmetric else None
+            estimates[layer_a, layer_b] = mirror or cka_estimate(half_a, half_b)
+    return estimates
 
 
 def _corresponding_rows(stores: Stores, prepared: dict, data: str, n: int, progress: Progress) -> list[dict]:

@@ -51,7 +51,9 @@ class FinetuneConfig(BaseModel):
 class Classification(pl.LightningModule):
     """Cross-entropy on one label an image, AdamW, one cosine over all steps."""
 
-    def __init__(self, network: torch.nn.Module, *, classes: int, steps: int, learning_rate: float, weight_decay: float):
+    def __init__(
+        self, network: torch.nn.Module, *, classes: int, steps: int, learning_rate: float, weight_decay: float
+    ):
         super().__init__()
         self.network = network
         self.steps, self.learning_rate, self.weight_decay = steps, learning_rate, weight_decay
@@ -81,7 +83,9 @@ class Classification(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW with a cosine schedule a step."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps)))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -144,11 +148,15 @@ def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Pat
 
 def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if data.column("label") is None:
-        raise FeaturespaceError(f"data set {data.name!r} has no labels; finetuning needs class folders or a column 'label'")
+        raise FeaturespaceError(
+            f"data set {data.name!r} has no labels; finetuning needs class folders or a column 'label'"
+        )
     train, test, _ = train_test_rows(data.samples, rng=seeding.child(config.seed, "split", data.name))
     classes = np.unique(data.samples["label"].iloc[train].to_numpy(str))
     if len(classes) < 2:
-        raise FeaturespaceError(f"data set {data.name!r}: all training images are {classes[0]!r}; two classes are needed")
+        raise FeaturespaceError(
+            f"data set {data.name!r}: all training images are {classes[0]!r}; two classes are needed"
+        )
     if len(train) < config.batch_size:
         raise FeaturespaceError(
             f"data set {data.name!r} has {len(train)} training images, fewer than a batch of {config.batch_size}; lower batch_size"

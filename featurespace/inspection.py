@@ -1,0 +1,133 @@
+"""The job of `featurespace inspect`: what a checkpoint or a model is, and what differs between two files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from featurespace.errors import FeaturespaceError
+from featurespace.models.inspect import (
+    FileInfo,
+    ModelInfo,
+    TensorDifference,
+    compare_files,
+    inspect_file,
+    inspect_model,
+)
+from featurespace.models.report import MatchReport, shape_text
+from featurespace.models.specs import parse_model_spec
+
+SHOWN = 12  # tensors listed of a long list
+
+
+def inspect_target(target: str, other: str | None = None) -> tuple[dict[str, Any], RenderableType]:
+    """Return what ``target`` is, as plain values and as something rich can print.
+
+    A path of an existing file is read as it is; a checkpoint that featurespace wrote, and any model spec, is also
+    built, with its layers and what of the file matched. With two files, what differs between them.
+    """
+    if other is not None:
+        for each in (target, other):
+            if not Path(each).is_file():
+                raise FeaturespaceError(f"{each} is no file; to compare two checkpoints name two files")
+        differences = compare_files(target, other)
+        return {"differences": [asdict(row) for row in differences]}, _differences(differences, target, other)
+    if Path(target).is_file():
+        file = inspect_file(target)
+        if file.manifest is None:
+            return {"file": asdict(file)}, _file(file)
+        model = inspect_model(parse_model_spec(target))
+        return {"file": asdict(file), "model": asdict(model)}, Group(_file(file), "", _model(model))
+    model = inspect_model(parse_model_spec(target))
+    return {"model": asdict(model)}, _model(model)
+
+
+def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _file(file: FileInfo) -> RenderableType:
+    lines = [
+        f"[bold]{escape(file.path)}[/bold]",
+        f"  {escape(file.layout)}, {len(file.tensors)} tensors, {file.parameters:,} values, "
+        + ", ".join(f"{count} {dtype}" for dtype, count in file.dtypes.items()),
+        f"  SHA-256 {file.sha256}",
+    ]
+    if file.ignored:
+        lines.append(
+            f"  passed over: {escape(', '.join(file.ignored[:8]))}" + (" ..." if len(file.ignored) > 8 else "")
+        )
+    if file.manifest:
+        lines.append(f"  written by featurespace {file.manifest['featurespace_version']}: {escape(file.manifest['arch'])}, "
+                     f"{file.manifest['num_classes']} classes")  # fmt: skip
+    elif file.guesses:
+        fits = ", ".join(f"{name} ({share:.0%} of the shapes)" for name, share in file.guesses[:5])
+        lines.append(f"  looks like {escape(fits)}; to load it: ARCH@{escape(file.path)}")
+    table = _table("tensors", "name", "shape", "type")
+    for row in file.tensors[:SHOWN]:
+        table.add_row(escape(row.name), shape_text(row.shape), row.dtype)
+    if len(file.tensors) > SHOWN:
+        table.add_row(f"... and {len(file.tensors) - SHOWN} more (--json lists all)", "", "")
+    return Group(*lines, table)
+
+
+def _model(model: ModelInfo) -> RenderableType:
+    form = model.preprocessing
+    lines = [
+        f"[bold]{escape(model.label)}[/bold]: {escape(model.arch)}, {escape(model.source)}",
+        f"  {model.parameters:,} parameters without the classifier; input {shape_text(form.input_size)}, "
+        f"mean {_numbers(form.mean)}, std {_numbers(form.std)}",
+        f"  weights SHA-256 {model.weights_hash}",
+    ]
+    parts: list[RenderableType] = [*lines]
+    if model.match is not None:
+        parts += [f"  {escape(model.match.summary())}", *_unmatched(model.match)]
+    table = _table("layers in order of execution (* in blocks, + in stages)", "", "name", "module", "feature shape")
+    for row in model.layers:
+        marks = ("*" if "blocks" in row.selected else "") + ("+" if "stages" in row.selected else "")
+        table.add_row(marks, escape(row.name), row.class_name, shape_text(row.shape))
+    return Group(*parts, table)
+
+
+def _unmatched(match: MatchReport) -> list[RenderableType]:
+    table = _table("tensors that did not match by name and shape", "status", "in the file", "in the network")
+    for status in ("reshaped", "mismatched", "missing", "unexpected"):
+        for entry in getattr(match, status)[:SHOWN]:
+            table.add_row(status, escape(f"{entry.source or ''} {shape_text(entry.source_shape) or ''}"),
+                          escape(f"{entry.target or ''} {shape_text(entry.target_shape) or ''}"))  # fmt: skip
+    return [table] if table.row_count else []
+
+
+def _differences(rows: list[TensorDifference], a: str, b: str) -> RenderableType:
+    counts = {status: sum(row.status == status for row in rows) for status in dict.fromkeys(row.status for row in rows)}
+    words = {
+        "equal": "equal",
+        "differs": "differ",
+        "shape": "of another shape",
+        "only_a": f"only in {a}",
+        "only_b": f"only in {b}",
+    }
+    table = _table("tensors that differ", "status", "name", "shapes", "largest difference", "relative change",
+                   right=("largest difference", "relative change"))  # fmt: skip
+    for row in rows:
+        if row.status != "equal":
+            shapes = " / ".join(shape_text(shape) or "" for shape in (row.shape_a, row.shape_b) if shape is not None)
+            change = (
+                "" if row.max_abs is None else f"{row.max_abs:.3g}",
+                "" if row.relative is None else f"{row.relative:.2%}",
+            )
+            table.add_row(row.status, escape(row.name), shapes, *change)
+    head = ", ".join(f"{count} {escape(words[status])}" for status, count in counts.items())
+    return Group(f"{len(rows)} tensors: {head}", table) if table.row_count else Group(f"{len(rows)} tensors, all equal")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)

@@ -1,0 +1,55 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from featurespace.data import demo
+from featurespace.data.specs import open_data
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory):
+    root = tmp_path_factory.mktemp("demo")
+    return demo.write_photographs(root / "photos", seed=0), demo.write_mri(root / "mri", seed=0)
+
+
+def test_the_domains_are_what_they_say(manifests):
+    photos, mri = (pd.read_csv(path) for path in manifests)
+    assert photos["label"].nunique() == 12 and mri["label"].nunique() == 6
+    assert mri["split"].value_counts().to_dict() == {"train": 1500, "test": 600}
+    for table in (photos, mri):
+        assert table.groupby("group")["split"].nunique().max() == 1
+        assert table.groupby("group")["label"].nunique().max() == 1
+        assert set(table.loc[table["split"] == "test", "label"]) == set(table["label"])
+
+
+def test_all_images_are_read_and_of_one_size(manifests):
+    for path in manifests:
+        data = open_data(f"x={path}")
+        assert {data.image(index).size for index in range(0, len(data), 50)} == {(64, 64)}
+
+
+def test_the_same_seed_makes_the_same_images(manifests, tmp_path):
+    again = demo.write_photographs(tmp_path / "photos", seed=0)
+    other = demo.write_photographs(tmp_path / "other", seed=1)
+    first = open_data(f"x={manifests[0]}").fingerprint()
+    assert open_data(f"x={again}").fingerprint() == first != open_data(f"x={other}").fingerprint()
+
+
+def test_no_test_slice_lies_within_3_mm_of_a_training_slice():
+    # The template is symmetric, so a slice on both sides would be the same image twice.
+    volume = demo.load_mni152()
+    np.testing.assert_array_equal(volume, volume[::-1])
+    inside = np.flatnonzero((volume > 0).any(axis=(0, 1)))
+    edges = np.linspace(inside[0], inside[-1] + 1, demo.LEVELS + 1)
+    slices = {
+        split: np.concatenate([demo._slices(edges[level], edges[level + 1], split) for level in range(demo.LEVELS)])
+        for split in ("train", "test")
+    }
+    distance = np.abs(slices["train"][:, None] - slices["test"][None])
+    assert distance.min() > 3 and len(slices["test"]) >= 4 * demo.LEVELS
+
+
+def test_brightness_alone_says_little_about_the_level(manifests):
+    data = open_data(f"mri={manifests[1]}")
+    means = np.array([np.asarray(data.image(index)).mean() for index in range(len(data))])
+    assert means.std() < 8  # of 255: patches are standardised

@@ -1,0 +1,63 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import featurespace.stats as room
+from featurespace.stats import holm, permutation_p, permute_units
+
+
+def test_p_counts_ties_and_is_never_zero():
+    assert permutation_p(5, [1, 2, 3]) == 1 / 4
+    assert permutation_p(2, [1, 2, 3]) == 3 / 4
+    assert permutation_p(2 + 1e-12, [1, 2, 3]) == 2 / 4
+    assert permutation_p(2 + 1e-12, [1, 2, 3], tolerance=1e-9) == 3 / 4
+
+
+def test_every_subset_is_as_likely(rng):
+    sides = permute_units(5, 2, permutations=20000, rng=rng)
+    assert (sides.sum(axis=1) == 2).all()
+    counts = [(sides[:, a] & sides[:, b]).sum() for a, b in itertools.combinations(range(5), 2)]
+    assert np.abs(np.array(counts) - 2000).max() < 5 * np.sqrt(20000 * 0.1 * 0.9)
+
+
+def test_p_is_uniform_under_the_null(rng):
+    p = np.array([permutation_p(x[0], x[1:]) for x in rng.standard_normal((20000, 20))])
+    np.testing.assert_allclose(np.bincount((p * 20).round().astype(int), minlength=21)[1:] / 20000, 0.05, atol=0.007)
+
+
+def test_holm_matches_statsmodels_textbook_values():
+    # multipletests([...], method="holm") of statsmodels 0.14
+    np.testing.assert_allclose(holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09])
+    np.testing.assert_allclose(holm([0.6, 0.001]), [0.6, 0.002])
+    np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
+
+
+def test_holm_skips_what_was_not_tested():
+    np.testing.assert_allclose(holm([np.nan, 0.02, 0.03]), [np.nan, 0.04, 0.04])
+    assert holm([]).size == 0
+
+
+def test_holm_keeps_the_family_wise_error(rng):
+    rejected = [(holm(p) < 0.05).any() for p in rng.uniform(size=(4000, 10))]
+    assert np.mean(rejected) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: permutation_p(1, []), "0 permutations given"),
+        (lambda: permutation_p(np.nan, [1]), "all values finite"),
+        (lambda: permute_units(3, 1, permutations=0, rng=np.random.default_rng(0)), "permutations is 0"),
+        (lambda: permute_units(3, 3, permutations=9, rng=np.random.default_rng(0)), "3 of 3 units"),
+        (lambda: holm([0.1, 1.5]), r"must lie in \[0, 1\]; seen 0.1 to 1.5"),
+        (lambda: room.absent, None),
+    ],
+)
+def test_errors_name_the_reason(call, message):
+    with pytest.raises(AttributeError if message is None else ValueError, match=message or "no attribute 'absent'"):
+        call()
+
+
+def test_names_are_listed():
+    assert set(dir(room)) == set(room.__all__) and all(hasattr(room, name) for name in room.__all__)
