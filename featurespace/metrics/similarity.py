@@ -83,15 +83,15 @@ def _scaled(X: np.ndarray, name: str) -> np.ndarray:
 def squared_distances(X: np.ndarray) -> np.ndarray:
     """Return the (n, n) squared Euclidean distances of centred rows.
 
-    By ``|x|^2 + |y|^2 - 2 x.y``: error about 1e-15 times the largest squared norm, so values below zero are
-    rounding and become zero.
+    By ``|x|^2 + |y|^2 - 2 x.y``, whose rounding is at most about d * 2e-16 of the largest squared norm: a value below
+    that, negative ones included, is that of equal rows and becomes zero.
     """
     norms = np.vecdot(X, X)
     D = X @ X.T
     D *= -2
     D += norms[:, None]
     D += norms
-    np.maximum(D, 0, out=D)
+    D[D < (16 + X.shape[1]) * np.finfo(float).eps * norms.max()] = 0
     np.fill_diagonal(D, 0)
     return D
 

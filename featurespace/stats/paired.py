@@ -46,6 +46,13 @@ def paired_jackknife(a: Estimate, b: Estimate, *, sizes: np.ndarray | None = Non
     >>> bool(p < 1e-6), abs(difference.value - 0.1) < 0.01
     (True, True)
     """
+    for each in (a, b):
+        if each.interval.startswith("none: "):
+            reason = each.interval.removeprefix("none: ")
+            bare = Estimate.without_interval(
+                a.value - b.value, n=a.n, unit=a.unit, n_groups=a.n_groups, reason=reason, level=a.level
+            )
+            return bare, float("nan")
     if a.leave_one_out is None or b.leave_one_out is None:
         raise ValueError("both estimates need their leave-one-out values for a paired test")
     if a.n != b.n or a.unit != b.unit or a.leave_one_out.shape != b.leave_one_out.shape:

@@ -77,7 +77,8 @@ def corresponding_layers(layers_a: list[str], layers_b: list[str]) -> list[tuple
     """
     if layers_a == layers_b:
         return list(zip(layers_a, layers_b, strict=True))
-    long, short = max(layers_a, layers_b, key=len), min(layers_a, layers_b, key=len)
+    a_is_long = len(layers_a) >= len(layers_b)
+    long, short = (layers_a, layers_b) if a_is_long else (layers_b, layers_a)
     partner = [round(index * (len(short) - 1) / max(1, len(long) - 1)) for index in range(len(long))]
     pairs = [(long[index], short[each]) for index, each in enumerate(partner)]
-    return pairs if long is layers_a else [(b, a) for a, b in pairs]
+    return pairs if a_is_long else [(a, b) for b, a in pairs]

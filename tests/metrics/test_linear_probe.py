@@ -40,7 +40,8 @@ def test_cross_validation_is_scikit_learns(rng):
         assert score == pytest.approx(total / len(y), abs=5e-3)
     best = max(found.cv_scores.values())
     assert min(C for C, score in found.cv_scores.items() if score >= best - 1e-3) == found.C
-    assert found.folds == 3 and found.note == ""
+    assert found.folds == 3 and found.note == "" and found.C > 1e-3
+    np.testing.assert_allclose(found.probabilities, oracle.linear(X, y, X, found.C), atol=1e-3)  # refitted with it
 
 
 def test_groups_stay_in_one_fold_and_change_the_choice(rng):

@@ -152,6 +152,7 @@ def test_a_split_drawn_again_is_a_tie(rng):
         (lambda X, r: mmd2(X, X, sigma=0), "sigma is 0; the width"),
         (lambda X, r: mmd2(X, X, sigma=np.nan), "sigma is nan"),
         (lambda X, r: mmd2(np.ones((9, 2)), np.ones((9, 2))), "median distance of the pooled sample is 0"),
+        (lambda X, r: mmd2(X[[0] * 9 + [1]], X[[0] * 9 + [1]]), "most samples are identical; pass sigma"),
         (lambda X, r: mmd2_permutation(X, X, rng=r, permutations=0), "permutations is 0"),
         (lambda X, r: mmd2_permutation(X, X, rng=r, groups_x=np.zeros(10)), "can leave one sample on a side"),
     ],

@@ -48,11 +48,10 @@ def test_features_are_copied_before_they_are_overwritten():
 
 @pytest.mark.parametrize("pool", ["avg", "none"])
 def test_pools_of_images_channels_first_and_last(pool):
-    for arch, side, name, axes in (
-        ("test_resnet", 32, "layer1", (2, 3)),
-        ("swin_tiny_patch4_window7_224", 224, "layers.0", (1, 2)),
-    ):
-        network, example = backbone(arch), images(side)
+    swin = timm.models.SwinTransformer(img_size=56, embed_dim=16, depths=(2, 2), num_heads=(1, 2), num_classes=0)
+    cases = ((backbone("test_resnet"), 32, "layer1", (2, 3)), (swin.eval(), 56, "layers.0", (1, 2)))
+    for network, side, name, axes in cases:
+        example = images(side)
         with torch.no_grad():
             module, seen = network.get_submodule(name), []
             handle = module.register_forward_hook(lambda m, i, output, seen=seen: seen.append(output.clone()))

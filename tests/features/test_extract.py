@@ -1,0 +1,125 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from featurespace.data.specs import open_data
+from featurespace.errors import FeaturespaceError
+from featurespace.features import extract as module
+from featurespace.features.extract import ExtractOptions, extract, input_batches
+from featurespace.models.load import load_model
+from featurespace.models.specs import parse_model_spec
+from featurespace.progress import Progress
+
+OPTIONS = ExtractOptions(batch_size=20)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(parse_model_spec("m=test_resnet@random"), image_size=32)
+
+
+@pytest.fixture
+def data(two_domains):
+    return open_data(f"bright={two_domains[0]}")
+
+
+def test_values_equal_a_plain_forward_pass(tmp_path, model, data):
+    store = extract(model, data, tmp_path / "s", options=OPTIONS)
+    images = torch.cat([torch.from_numpy(inputs) for _, inputs, _ in input_batches(data, model.preprocessing, batch_size=20)])
+    with torch.inference_mode():
+        expected = model.network(images)
+    np.testing.assert_allclose(store["pooled"], expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert list(store)[-1] == "pooled" and store.samples["domain"].unique().tolist() == ["bright"]
+
+
+def test_the_same_call_uses_what_is_there(tmp_path, model, data, monkeypatch):
+    extract(model, data, tmp_path / "s", options=OPTIONS)
+    monkeypatch.setattr(module, "_fill", lambda *args, **kwargs: pytest.fail("extracted again"))
+    extract(model, data, tmp_path / "s", options=OPTIONS)
+    extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, batch_size=7))
+
+
+@pytest.mark.parametrize("change", [{"layers": ("pooled",)}, {"pool": "none"}, {"precision": "bf16"}])
+def test_a_changed_option_extracts_again(tmp_path, model, data, change):
+    extract(model, data, tmp_path / "s", options=OPTIONS)
+    before = (tmp_path / "s" / "manifest.json").read_text()
+    extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, **change))
+    assert (tmp_path / "s" / "manifest.json").read_text() != before
+
+
+def test_batch_size_changes_values_by_rounding_only(tmp_path, model, data):
+    first = extract(model, data, tmp_path / "a", options=OPTIONS)
+    second = extract(model, data, tmp_path / "b", options=dataclasses.replace(OPTIONS, batch_size=7))
+    for layer in first:
+        np.testing.assert_allclose(first[layer], second[layer], rtol=1e-3, atol=1e-4)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_an_interrupted_extraction_ends_with_the_same_bits(tmp_path, model, data, monkeypatch, after):
+    extract(model, data, tmp_path / "whole", options=OPTIONS)
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    original, calls = module.FeatureStore.write, []
+
+    def write(self, start, features):
+        calls.append(start)
+        if len(calls) > after:
+            raise Killed
+        original(self, start, features)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.FeatureStore, "write", write)
+        with pytest.raises(Killed):
+            extract(model, data, tmp_path / "s", options=OPTIONS)
+    progress = Progress()
+    store = extract(model, data, tmp_path / "s", options=OPTIONS, progress=progress)
+    assert f"goes on after row {20 * after} of 72" in progress.messages[0]
+    for file in [*(f"layers/{each.name}" for each in (tmp_path / "whole" / "layers").iterdir()), "samples.parquet"]:
+        assert (tmp_path / "s" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert store.complete
+
+
+def broken_folder(tmp_path, bad=(2, 5)):
+    for index in range(8):
+        path = tmp_path / "images" / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (index * 20, 0, 0)).save(path)
+        if index in bad:
+            path.write_bytes(path.read_bytes()[:30] if index == 2 else b"")
+    return open_data(f"x={tmp_path / 'images'}")
+
+
+def test_unreadable_images_are_left_out_and_named(tmp_path, model):
+    progress = Progress()
+    store = extract(model, broken_folder(tmp_path), tmp_path / "s", options=ExtractOptions(batch_size=3), progress=progress)
+    assert store.samples["id"].tolist() == [f"{index}.png" for index in (0, 1, 3, 4, 6, 7)]
+    assert len(progress.messages) == 2 and "2.png" in progress.messages[0] and "5.png" in progress.messages[1]
+    alone = extract(model, open_data(f"x={tmp_path / 'images'}").subset(np.array([6, 7])), tmp_path / "t", options=OPTIONS)
+    np.testing.assert_allclose(store["pooled"][-2:], alone["pooled"], rtol=1e-3, atol=1e-5)
+
+
+def test_an_unreadable_image_can_end_the_run(tmp_path, model):
+    options = ExtractOptions(batch_size=3, on_bad_image="error")
+    with pytest.raises(FeaturespaceError, match=r"data set 'x': .*2\.png.*--on-bad-image skip leaves it out"):
+        extract(model, broken_folder(tmp_path), tmp_path / "s", options=options)
+
+
+def test_no_readable_image_at_all(tmp_path, model):
+    with pytest.raises(FeaturespaceError, match="none of its 8 images can be read"):
+        extract(model, broken_folder(tmp_path, bad=range(8)), tmp_path / "s", options=OPTIONS)
+
+
+def test_nan_features_name_model_layer_and_count(tmp_path, data):
+    broken = load_model(parse_model_spec("m=test_resnet@random"), image_size=32)
+    with torch.no_grad():
+        next(iter(broken.network.layer3.parameters())).fill_(float("nan"))
+    with pytest.raises(FeaturespaceError, match=r"model 'm', layer 'layer3\.0': features of 72 of 72 images of 'bright' are NaN"):
+        extract(broken, data, tmp_path / "s", options=OPTIONS)
+    with pytest.raises(FeaturespaceError, match="NaN"):  # and again from the finished store
+        extract(broken, data, tmp_path / "s", options=OPTIONS)

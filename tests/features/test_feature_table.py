@@ -1,0 +1,63 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from featurespace.data.specs import open_data
+from featurespace.errors import FeaturespaceError
+from featurespace.features.table import read_feature_table, store_table
+
+
+@pytest.fixture
+def data(two_domains):
+    return open_data(f"bright={two_domains[0]}")
+
+
+def stored(path, data, tmp_path):
+    return store_table(read_feature_table("t", str(path), path), data, tmp_path / "store", fingerprint="f")
+
+
+def test_rows_are_matched_by_id_in_any_order(tmp_path, data, rng):
+    values = rng.normal(size=(72, 3))
+    table = pd.DataFrame(values, columns=["a", "b", "c"]).assign(id=data.samples["id"], label="x")
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "t.csv", index=False)
+    store = stored(tmp_path / "t.csv", data, tmp_path)
+    np.testing.assert_allclose(store["features"], values, rtol=1e-6)
+
+
+def test_rows_without_ids_are_in_order(tmp_path, data, rng):
+    values = rng.normal(size=(72, 3))
+    np.savez(tmp_path / "t.npz", features=values)
+    np.testing.assert_allclose(stored(tmp_path / "t.npz", data, tmp_path)["features"], values, rtol=1e-6)
+
+
+def test_parquet_by_path(tmp_path, data):
+    pd.DataFrame({"path": data.samples["path"], "f": range(72)}).to_parquet(tmp_path / "t.parquet")
+    assert stored(tmp_path / "t.parquet", data, tmp_path)["features"][5, 0] == 5
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a"] * 72, "f": range(72)}, "repeats ids"),
+        ({"f": range(5)}, "has 5 rows without ids, data set 'bright' has 72 images; add a column 'id'"),
+        ({"id": [f"z{i}" for i in range(72)], "f": range(72)}, "no features for 72 of 72 images of 'bright'"),
+        ({"id": [f"z{i}" for i in range(3)], "f": [1, None, 2]}, "1 of 3 rows hold NaN or infinity, the first is row 2"),
+        ({"id": ["a"], "word": ["b"]}, r"no numeric columns beside \['id'\]"),
+    ],
+)
+def test_errors(tmp_path, data, columns, message):
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(FeaturespaceError, match=message):
+        stored(tmp_path / "t.csv", data, tmp_path)
+
+
+def test_errors_of_archives(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.zeros((2, 2)))
+    with pytest.raises(FeaturespaceError, match="no array 'features'"):
+        read_feature_table("t", "t", tmp_path / "t.npz")
+    np.savez(tmp_path / "t.npz", features=np.zeros(3))
+    with pytest.raises(FeaturespaceError, match=r"shape \(3,\); expected"):
+        read_feature_table("t", "t", tmp_path / "t.npz")
+    np.savez(tmp_path / "t.npz", features=np.zeros((3, 2)), id=np.arange(2))
+    with pytest.raises(FeaturespaceError, match="3 rows of features and 2 ids"):
+        read_feature_table("t", "t", tmp_path / "t.npz")

@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from featurespace.errors import FeaturespaceError
+from featurespace.features.store import FeatureStore
+
+KEY = {"weights": "w", "data": "d"}
+
+
+def samples(n):
+    return pd.DataFrame({"id": [f"i{index}" for index in range(n)], "path": "p", "label": "a", "group": None, "split": None})
+
+
+def create(path, n=6, key=KEY):
+    return FeatureStore.create(path, key=key, names=("m", "d"), samples=samples(n), widths={"a.0": 2, "x:1": 3}, batch_size=2)
+
+
+def batch(start, rng=None):
+    return {"a.0": np.arange(4.0).reshape(2, 2) + start, "x:1": np.ones((2, 3)) * start}
+
+
+def fill(store, upto=6):
+    for start in range(store.rows_done, upto, 2):
+        store.write(start, batch(start))
+    return store
+
+
+def test_what_is_written_is_read(tmp_path):
+    fill(create(tmp_path / "s")).finish({})
+    store = FeatureStore.open(tmp_path / "s", verify=True)
+    assert list(store) == ["a.0", "x:1"] and store.rows_done == 6
+    np.testing.assert_array_equal(store["a.0"], [[0, 1], [2, 3], [2, 3], [4, 5], [4, 5], [6, 7]])
+    assert store["x:1"].dtype == np.float32 and not store["x:1"].flags.writeable
+    np.testing.assert_array_equal(np.load(tmp_path / "s" / "layers" / "a.0.npy", mmap_mode="r"), store["a.0"])
+    assert store.samples["id"].tolist() == [f"i{index}" for index in range(6)]
+
+
+def test_an_unknown_layer_names_the_close_one(tmp_path):
+    fill(create(tmp_path / "s")).finish({})
+    with pytest.raises(FeaturespaceError, match="layer 'a.1' is not known .*did you mean 'a.0'"):
+        FeatureStore.open(tmp_path / "s")["a.1"]
+
+
+def test_unfinished_is_not_taken_for_whole(tmp_path):
+    store = fill(create(tmp_path / "s"), upto=4)
+    store.checkpoint(4)
+    with pytest.raises(FeaturespaceError, match=r"unfinished \(4 of 6 rows\); run the same command again"):
+        FeatureStore.open(tmp_path / "s")
+    assert FeatureStore.matching(tmp_path / "s", KEY) is None
+
+
+def test_it_resumes_after_the_rows_that_count_and_ends_with_the_same_bits(tmp_path):
+    fill(create(tmp_path / "whole")).finish({})
+    store = fill(create(tmp_path / "s"), upto=2)
+    store.checkpoint(2)
+    store.write(2, {name: value + 100 for name, value in batch(2).items()})  # written, never counted: then killed
+    del store
+    resumed = create(tmp_path / "s")
+    assert resumed.rows_done == 2
+    fill(resumed).finish({})
+    for name in ("layers/a.0.npy", "samples.parquet", "manifest.json"):
+        assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_resumed_store_keeps_its_batch_boundaries(tmp_path):
+    fill(create(tmp_path / "s"), upto=2).checkpoint(2)
+    again = FeatureStore.create(
+        tmp_path / "s", key=KEY, names=("m", "d"), samples=samples(6), widths={"a.0": 2, "x:1": 3}, batch_size=5
+    )
+    assert again.rows_done == 2 and again.manifest["batch_size"] == 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "samples"])
+def test_damage_is_found(tmp_path, damage):
+    fill(create(tmp_path / "s")).finish({})
+    file = tmp_path / "s" / ("samples.parquet" if damage == "samples" else "layers/a.0.npy")
+    content = bytearray(file.read_bytes())
+    if damage == "delete":
+        file.unlink()
+    elif damage == "truncate":
+        file.write_bytes(content[:-4])
+    else:
+        content[-1] ^= 1
+        file.write_bytes(content)
+    assert FeatureStore.matching(tmp_path / "s", KEY) is None
+    with pytest.raises(FeaturespaceError, match="delete"):
+        FeatureStore.open(tmp_path / "s").verify()
+
+
+def test_damaged_rows_are_not_resumed(tmp_path):
+    fill(create(tmp_path / "s"), upto=4).checkpoint(4)
+    rows = np.lib.format.open_memmap(tmp_path / "s" / "layers" / "a.0.npy", mode="r+")
+    rows[1, 1] += 1
+    rows.flush()
+    assert create(tmp_path / "s").rows_done == 0
+
+
+def test_another_key_replaces_the_store(tmp_path):
+    fill(create(tmp_path / "s")).finish({})
+    assert FeatureStore.matching(tmp_path / "s", {**KEY, "weights": "other"}) is None
+    assert create(tmp_path / "s", key={**KEY, "weights": "other"}).rows_done == 0
+
+
+def test_rows_of_bad_images_are_taken_out(tmp_path):
+    fill(create(tmp_path / "s")).finish({1: "broken", 4: "empty"})
+    store = FeatureStore.open(tmp_path / "s", verify=True)
+    assert store.samples["id"].tolist() == ["i0", "i2", "i3", "i5"]
+    np.testing.assert_array_equal(store["a.0"], [[0, 1], [2, 3], [4, 5], [6, 7]])
+    assert [each["id"] for each in store.manifest["bad_images"]] == ["i1", "i4"]
+
+
+def test_no_store_and_another_format(tmp_path):
+    with pytest.raises(FeaturespaceError, match="holds no feature store"):
+        FeatureStore.open(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(FeaturespaceError, match="another format"):
+        FeatureStore.open(tmp_path)

@@ -1,0 +1,143 @@
+"""The tables of a small run against slow computations that read its feature files and nothing of ours."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics.pairwise import rbf_kernel
+
+
+def layer_file(run_path, model, data, layer):
+    folder = Path(run_path) / "features" / model / data
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return np.load(folder / next(each["file"] for each in manifest["layers"] if each["name"] == layer)).astype(np.float64)
+
+
+def song_hsic(K, L):
+    """Song et al. 2012, equation 5, term by term."""
+    n = len(K)
+    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+    one = np.ones(n)
+    return (np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)) / (n * (n - 3))
+
+
+def slow_cka(X, Y):
+    K, L = X @ X.T, Y @ Y.T
+    return song_hsic(K, L) / np.sqrt(song_hsic(K, K) * song_hsic(L, L))
+
+
+@pytest.fixture(scope="module")
+def cka(small_run):
+    table = small_run.tables["similarity"]
+    return table[table["metric"] == "cka_debiased"]
+
+
+def test_every_pair_is_there_once(cka, small_run):
+    layers = small_run.tables["layers"].groupby("model")["layer"].size()
+    assert set(layers.index) == {"before", "after", "untrained"} and layers.nunique() == 1
+    assert len(cka) == 2 * 6 * layers.iloc[0] ** 2
+    assert cka["n"].unique().tolist() == [72] and (cka["unit"] == "group").all() and (cka["n_groups"] == 18).all()
+
+
+def test_values_equal_songs_formula(cka, small_run):
+    for _, row in cka.sample(25, random_state=0).iterrows():
+        X = layer_file(small_run.path, row["model_a"], row["data"], row["layer_a"])
+        Y = layer_file(small_run.path, row["model_b"], row["data"], row["layer_b"])
+        assert row["value"] == pytest.approx(slow_cka(X, Y), rel=1e-7, abs=1e-9)
+
+
+def test_intervals_equal_a_jackknife_that_leaves_each_group_out(cka, small_run):
+    groups = pd.read_parquet(small_run.path / "features" / "before" / "bright" / "samples.parquet")["group"].to_numpy(str)
+    row = cka[(cka["model_a"] == "before") & (cka["model_b"] == "after") & (cka["data"] == "bright")].iloc[-1]
+    X, Y = (layer_file(small_run.path, row[f"model_{s}"], "bright", row[f"layer_{s}"]) for s in "ab")
+    values = np.array([slow_cka(X[groups != g], Y[groups != g]) for g in np.unique(groups)])
+    se = np.sqrt((len(values) - 1) / len(values) * ((values - values.mean()) ** 2).sum())
+    half = stats.t.ppf(0.975, len(values) - 1) * se
+    assert row["ci_low"] == pytest.approx(row["value"] - half, rel=1e-6)
+    assert row["ci_high"] == pytest.approx(row["value"] + half, rel=1e-6)
+
+
+def test_a_layer_is_itself(cka):
+    own = cka[(cka["model_a"] == cka["model_b"]) & (cka["layer_a"] == cka["layer_b"])]
+    assert len(own) and np.abs(own["value"] - 1).max() < 1e-9
+
+
+def test_untouched_layers_agree_and_moved_ones_do_not(cka):
+    pair = cka[(cka["model_a"] == "before") & (cka["model_b"] == "after") & (cka["layer_a"] == cka["layer_b"])]
+    value = pair.groupby("layer_a")["value"].min()
+    assert value["layer1.0"] == pytest.approx(1, abs=1e-9)
+    assert value["layer4.0"] < 0.999
+
+
+def test_procrustes_and_mutual_knn_by_other_roads(small_run):
+    table = small_run.tables["similarity"]
+    rows = table[(table["model_a"] == "before") & (table["model_b"] == "after") & (table["data"] == "dark")]
+    row = rows[rows["metric"] == "procrustes_distance"].iloc[-1]
+    X, Y = (layer_file(small_run.path, row[f"model_{s}"], "dark", row[f"layer_{s}"]) for s in "ab")
+    X, Y = X - X.mean(0), Y - Y.mean(0)
+    X, Y = X / np.linalg.norm(X), Y / np.linalg.norm(Y)
+    U, _, V = np.linalg.svd(X.T @ Y, full_matrices=False)
+    assert row["value"] == pytest.approx(np.linalg.norm(X @ U @ V - Y), rel=1e-6)
+    row = rows[rows["metric"] == "mutual_knn"].iloc[-1]
+    X, Y = (layer_file(small_run.path, row[f"model_{s}"], "dark", row[f"layer_{s}"]) for s in "ab")
+    shared = []
+    for index in range(len(X)):
+        sets = []
+        for Z in (X, Y):
+            cosine = Z @ Z[index] / np.linalg.norm(Z, axis=1) / np.linalg.norm(Z[index])
+            cosine[index] = -np.inf
+            sets.append(set(np.argsort(-cosine, kind="stable")[:10]))
+        shared.append(len(sets[0] & sets[1]) / 10)
+    assert row["value"] == pytest.approx(np.mean(shared), abs=1e-12)
+
+
+def test_mmd_equals_the_double_sum(small_run):
+    table = small_run.tables["domain_gap"]
+    row = table[(table["metric"] == "mmd2") & (table["model"] == "after")].iloc[-1]
+    X, Y = (layer_file(small_run.path, "after", data, row["layer"]) for data in ("bright", "dark"))
+    pooled = np.vstack([X, Y])
+    distances = np.sqrt(((pooled[:, None] - pooled[None]) ** 2).sum(-1))
+    sigma = np.median(distances[np.triu_indices(len(pooled), 1)])
+    gamma = 1 / (2 * sigma**2)
+    n = len(X)
+    K, L, M = rbf_kernel(X, gamma=gamma), rbf_kernel(Y, gamma=gamma), rbf_kernel(X, Y, gamma=gamma)
+    expected = (K.sum() - n) / (n * (n - 1)) + (L.sum() - n) / (n * (n - 1)) - 2 * M.mean()
+    assert row["value"] == pytest.approx(expected, rel=1e-6)
+    assert row["p_value"] == pytest.approx(1 / 1001) and row["ci_low"] < row["value"] < row["ci_high"]
+
+
+def test_probe_rows(small_run):
+    table = small_run.tables["probe"]
+    assert set(table["metric"]) == {"accuracy", "balanced_accuracy", "auc_macro"} and set(table["probe"]) == {"linear", "knn"}
+    assert (table["n_train"] == 48).all() and (table["n_test"] == 24).all()
+    assert table.loc[table["metric"] == "accuracy", "chance"].unique() == pytest.approx([1 / 3])
+    assert set(table["model"]) == {"before", "after", "untrained", "pixels"}
+    assert ((table["value"] >= 0) & (table["value"] <= 1)).all()
+
+
+def test_differences_are_those_of_the_values(small_run):
+    table = small_run.tables["differences"]
+    np.testing.assert_allclose(table["value"], table["value_a"] - table["value_b"], atol=1e-12)
+    assert (table["p_holm"].dropna() >= table.loc[table["p_holm"].notna(), "p_value"]).all()
+    assert {("similarity", "before / after", "before / untrained"), ("probe", "after", "before"), ("probe", "after", "pixels")} <= set(
+        zip(table["analysis"], table["a"], table["b"])
+    )
+
+
+def test_embedding_has_every_image_once_a_picture(small_run):
+    table = small_run.tables["embedding"]
+    assert len(table) == 2 * 3 * 2 * 72
+    quality = small_run.tables["embedding_quality"]
+    assert len(quality) == 12 and quality["value"].between(0, 1).all()
+
+
+def test_csv_and_parquet_hold_the_same_floats(small_run):
+    for name in small_run.tables:
+        csv = pd.read_csv(small_run.path / "tables" / f"{name}.csv")
+        parquet = small_run.tables[name]
+        assert list(csv.columns) == list(parquet.columns) and len(csv) == len(parquet)
+        for column in parquet.select_dtypes("float64").columns:
+            np.testing.assert_array_equal(csv[column], parquet[column])
