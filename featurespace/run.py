@@ -153,13 +153,16 @@ class Run:
 
     def write_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PDF, SVG and PNG (300 dpi)."""
-        # No dates in the files: the same run makes the same bytes.
+        import matplotlib
+
+        # Text stays text; no dates and no random names in the files: the same run makes the same bytes.
         metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-        for suffix in FIGURE_FORMATS:
-            files.write_atomic(
-                self.figure_path(name, suffix),
-                lambda path, suffix=suffix: figure.savefig(path, dpi=300, metadata=metadata[suffix]),  # type: ignore[misc]
-            )
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}):
+            for suffix in FIGURE_FORMATS:
+                files.write_atomic(
+                    self.figure_path(name, suffix),
+                    lambda path, suffix=suffix: figure.savefig(path, dpi=300, metadata=metadata[suffix]),  # type: ignore[misc]
+                )
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `summary.json` or `provenance.json`."""

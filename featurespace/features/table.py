@@ -92,7 +92,7 @@ def _rows_for(table: FeatureTable, data: ImageData) -> np.ndarray:
         best = min(best, missing, key=len)
     raise FeaturespaceError(
         f"model {table.label!r} has no features for {len(best)} of {len(data)} images of {data.name!r}, the first is "
-        f"{best[0]!r}; its own ids look like {table.ids[0]!r}"
+        f"{best[0]!r}; its own ids look like {str(table.ids[0])!r}"
     )
 
 

@@ -109,9 +109,8 @@ def _accuracy(correct: np.ndarray, codes: np.ndarray, unit: str, level: float) -
         fully_correlated = n**2 / float(np.square(sizes).sum())
         residual = np.bincount(codes, weights=correct - share)
         variance = count / (count - 1) * float(np.square(residual).sum()) / n**2
-        if 0 < share < 1:
-            effective = n if variance == 0 else min(share * (1 - share) / variance, n)
-        else:  # nothing to estimate the effect from, so a group counts as one observation
+        effective = n if variance == 0 else min(share * (1 - share) / variance, n)
+        if share in (0, 1):  # nothing to estimate the effect from, so a group counts as one observation
             effective = fully_correlated
         name = "Wilson, design effect of groups"
         quantile = float(stats.t.ppf(0.5 + level / 2, count - 1))

@@ -91,7 +91,8 @@ def squared_distances(X: np.ndarray) -> np.ndarray:
     D *= -2
     D += norms[:, None]
     D += norms
-    D[D < (16 + X.shape[1]) * np.finfo(float).eps * norms.max()] = 0
+    rounding = (16 + X.shape[1]) * np.finfo(float).eps * norms.max()
+    D[rounding > D] = 0
     np.fill_diagonal(D, 0)
     return D
 

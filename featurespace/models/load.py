@@ -24,6 +24,7 @@ from featurespace.models.networks import (
     head_prefixes,
     preprocessing_of,
     remove_classifier,
+    resize,
 )
 from featurespace.models.report import MatchReport, TensorMatch
 from featurespace.models.specs import ModelSpec
@@ -114,6 +115,8 @@ def _pretrained(spec: ModelSpec, seed: int, image_size: ImageSize) -> Model:
     assert spec.arch is not None
     name = f"hf-hub:{spec.arch}" if spec.source == "hf-hub" else spec.arch
     network = create_network(name, pretrained=True, seed=seed, image_size=image_size)
+    if spec.source == "hf-hub" and image_size is not None:
+        resize(network, image_size)
     head = remove_classifier(network)
     config = getattr(network, "pretrained_cfg", {})
     arch = str(config.get("architecture") or spec.arch) if spec.source == "hf-hub" else spec.arch
@@ -156,7 +159,7 @@ def _from_file(
         state_hash(network.state_dict()),
         f"{path.name}: {checkpoint.layout}",
         found.report,
-        found.head,
+        {name: value.clone() for name, value in found.head.items()},  # the file may be mapped, and be overwritten
         manifest,
     )
 

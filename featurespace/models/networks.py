@@ -68,6 +68,12 @@ def create_network(
     return network.eval()
 
 
+def resize(network: nn.Module, image_size: int | tuple[int, int]) -> None:
+    """Set a built network to another image size; timm resamples its position embeddings."""
+    if isinstance(set_size := getattr(network, "set_input_size", None), MethodType):
+        set_size(img_size=_pair(image_size))
+
+
 def remove_classifier(network: nn.Module) -> dict[str, Tensor]:
     """Take the classifier off, so that the network returns pooled features; return its tensors by name."""
     before = {name: value.detach().clone() for name, value in network.state_dict().items()}

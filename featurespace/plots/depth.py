@@ -14,6 +14,7 @@ from featurespace.plots.style import (
     draw_line,
     label_layers,
     layer_names,
+    legend_below,
     model_colours,
     new_figure,
     panel_grid,
@@ -111,5 +112,4 @@ def _draw_models(axes: Axes, rows: pd.DataFrame, layers: pd.DataFrame) -> None:
 def _finish(figure: Figure, panels: np.ndarray, used: int) -> None:
     for axes in list(panels.flat)[used:]:
         axes.set_axis_off()
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))))
+    legend_below(figure, panels[0, 0])

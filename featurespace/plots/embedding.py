@@ -6,7 +6,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from featurespace.plots.style import MAX_CLASSES, PAGE_MM, new_figure, panel_grid, styled
+from featurespace.plots.style import MAX_CLASSES, PAGE_MM, legend_below, new_figure, panel_grid, styled
 
 METHOD_NAMES = {"umap": "UMAP", "pca": "PCA"}
 
@@ -39,7 +39,6 @@ def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, m
     for axes in list(panels.flat)[len(models) :]:
         axes.set_axis_off()
     if 0 < len(labels) <= MAX_CLASSES:
-        handles, names = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)), markerscale=2.5)
+        legend_below(figure, panels[0, 0], markerscale=2.5)
     figure.suptitle(f"{METHOD_NAMES[method]} of {data}", fontsize=8, x=0.01, ha="left")
     return figure

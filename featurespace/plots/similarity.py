@@ -20,6 +20,7 @@ from featurespace.plots.style import (
     draw_line,
     label_layers,
     layer_names,
+    legend_below,
     new_figure,
     panel_grid,
     styled,
@@ -47,17 +48,23 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
     pairs += [(model, control) for model in models[:1] for control in controls(layers)]
     across = _across(len(pairs))
     down, across = panel_grid(len(pairs), across=across)
-    side = (PAGE_MM - 14) / across - 17  # of a panel's square, beside its labels
-    figure = new_figure(PAGE_MM, 8 + down * (side + 23))
+    # Panels of one architecture share their layer names, which then stand at the left and below only.
+    shared = _same_layers(layers)
+    names_mm = 4 + 1.15 * layers["layer"].str.len().max()
+    side = (PAGE_MM - 16 - (names_mm if shared else names_mm * across)) / across - 6
+    figure = new_figure(PAGE_MM, 8 + down * (side + 9) + (names_mm if shared else names_mm * down))
     panels = figure.subplots(down, across, squeeze=False)
     image = None
-    for axes, (model_a, model_b) in zip(panels.flat, pairs):
+    for place, (axes, (model_a, model_b)) in enumerate(zip(panels.flat, pairs)):
         names_a, names_b = layer_names(layers, model_a), layer_names(layers, model_b)
         pair = rows[(rows["model_a"] == model_a) & (rows["model_b"] == model_b)]
         matrix = pair.pivot(index="layer_a", columns="layer_b", values="value").reindex(index=names_a, columns=names_b)
         image = _draw_matrix(axes, matrix.to_numpy(float))
         label_layers(axes, names_b, which="x", room_mm=side)
         label_layers(axes, names_a, which="y", room_mm=side)
+        if shared:
+            is_lowest = place + across >= len(pairs)
+            axes.tick_params(labelleft=place % across == 0, labelbottom=is_lowest)
         axes.set(xlabel=model_b, ylabel=model_a)
     for axes in list(panels.flat)[len(pairs) :]:
         axes.set_axis_off()
@@ -115,8 +122,7 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
         axes.set_ylabel(METRIC_NAMES.get(metric, metric))
     if metric != "procrustes_distance":
         panels[0, 0].set_ylim(min(-0.02, rows["ci_low"].min(skipna=True) if rows["ci_low"].notna().any() else 0), 1.0)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    legend_below(figure, panels[0, 0])
     return figure
 
 

@@ -25,6 +25,7 @@ MM = 1 / 25.4
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#F0E442")
 CONTROL = "#8A8A8A"
 MARKERS = "osD^vP*Xph"
+CHARACTER_MM = 1.45  # width of a character of legend text, rather wide
 LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
 MAX_CLASSES = 20
@@ -106,6 +107,16 @@ def draw_line(
     axes.plot(
         x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3
     )
+
+
+def legend_below(figure: Figure, axes: Axes, **options: Any) -> None:
+    """Put the legend of ``axes`` under the panels, in as many columns as the figure is wide enough for."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    entry_mm = CHARACTER_MM * max(len(label) for label in labels) + 10  # 10 mm for the handle and the gap
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / MM // entry_mm)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, **options)
 
 
 def panel_grid(count: int, *, across: int) -> tuple[int, int]:

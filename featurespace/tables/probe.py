@@ -79,7 +79,7 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
         progress.say(f"no probe on {data!r}: its images have no labels (class folders, or a column 'label')")
         return None
     if len(set(labels) - {""}) < 2:
-        progress.say(f"no probe on {data!r}: all labels are {labels[0]!r}; a probe needs two classes")
+        progress.say(f"no probe on {data!r}: all labels are {str(labels[0])!r}; a probe needs two classes")
         return None
     try:
         train, test, how = train_test_rows(stores.samples(data), rng=seeding.child(seed, "split", data))

@@ -155,7 +155,7 @@ def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarr
     classes = np.unique(data.samples["label"].iloc[train].to_numpy(str))
     if len(classes) < 2:
         raise FeaturespaceError(
-            f"data set {data.name!r}: all training images are {classes[0]!r}; two classes are needed"
+            f"data set {data.name!r}: all training images are {str(classes[0])!r}; two classes are needed"
         )
     if len(train) < config.batch_size:
         raise FeaturespaceError(

@@ -128,6 +128,13 @@ def test_a_truncated_safetensors_file(tmp_path):
         read_tensors(tmp_path / "x.safetensors")
 
 
+def test_a_safetensors_file_with_a_strange_header(tmp_path):
+    header = b'{"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}'
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"abcd")
+    with pytest.raises(FeaturespaceError, match="cannot be read as safetensors"):
+        read_tensors(tmp_path / "x.safetensors")
+
+
 def test_directories_and_absent_files(tmp_path):
     with pytest.raises(FeaturespaceError, match="is a directory"):
         read_tensors(tmp_path)

@@ -154,3 +154,25 @@ def test_a_layer_that_does_not_run_every_time_is_reported():
         pytest.raises(FeaturespaceError, match="layers heads of Heads did not run in this forward pass"),
     ):
         network(torch.rand(3, 1, 3, 35))
+
+
+class Moody(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x):
+        out = self.inner(x)
+        return (out if torch.is_tensor(out) else x).flatten(1)
+
+
+class Inner(nn.Module):
+    def forward(self, x):
+        return x if len(x) == 2 else None
+
+
+def test_a_layer_that_returns_nothing_is_reported():
+    network = Moody()
+    layers = select_layers(network, "inner", images(8))
+    with capture(network, layers), pytest.raises(FeaturespaceError, match="'inner' returned no floating tensor"):
+        network(images(8, 3))

@@ -17,6 +17,7 @@ from featurespace.models import (
     untrained_control,
     write_checkpoint,
 )
+from featurespace.models.networks import remove_classifier
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -210,6 +211,19 @@ def test_pretrained_weights_are_asked_of_timm(monkeypatch, network, text, asked)
     kept = build_classifier(model, 4, keep_head=True)
     with torch.no_grad():
         torch.testing.assert_close(kept.network(IMAGES), network(IMAGES), rtol=0, atol=0)
+
+
+def test_a_network_from_the_hub_is_resized(monkeypatch):
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create("test_vit"))
+    model = load("hf-hub:owner/vit", image_size=192)
+    assert model.network(torch.rand(2, 3, 192, 192)).shape == (2, 64)
+    assert model.preprocessing.input_size == (3, 192, 192) and model.network.pos_embed.shape == (1, 145, 64)
+
+
+def test_a_network_without_a_known_classifier():
+    with pytest.raises(FeaturespaceError, match="Flatten of torchvision has no classifier known here"):
+        remove_classifier(torch.nn.Flatten())
 
 
 def test_torchvision_pretrained_is_asked_of_torchvision(monkeypatch):

@@ -5,7 +5,7 @@ import torch
 from featurespace.errors import FeaturespaceError
 from featurespace.models import match
 from featurespace.models.alignment import align
-from featurespace.models.guess import guess_architectures
+from featurespace.models.guess import guess_architectures, suggestion
 from featurespace.models.matching import best_match
 
 
@@ -237,3 +237,34 @@ def test_guesses_follow_the_shapes():
     candidates = ("resnet18", "resnet34", "convnext_tiny")
     (best, share), (second, _), _ = guess_architectures(names, candidates=candidates)
     assert (best, second) == ("resnet34", "resnet18") and share > 0.9
+
+
+def test_no_guess_where_nothing_is_near():
+    assert "No common architecture has these shapes" in suggestion({"x": torch.ones(3, 5, 7)}, "resnet18")
+
+
+def test_a_renaming_behind_a_wrapper():
+    state = timm.create_model("tf_efficientnet_lite0", num_classes=0).state_dict()
+    names = iter(_efficientnet_pytorch_names(state))
+    tensors = {f"module.net.{next(names)}": value for value in state.values()}
+    found = match(state, tensors | {"module.net._fc.weight": torch.ones(2, 1280)})
+    assert (found.report.method, found.report.prefix) == ("renamed: efficientnet_pytorch to timm", "module.net.")
+    assert all(found.state[name] is value for name, value in state.items())
+    assert found.report.ignored_head == ("module.net._fc.weight",) and list(found.head) == ["classifier.weight"]
+
+
+def _efficientnet_pytorch_names(state):
+    """Return the names that efficientnet_pytorch gives to the tensors of a timm EfficientNet, in the same order."""
+    blocks = list(dict.fromkeys(".".join(name.split(".")[:3]) for name in state if name.startswith("blocks.")))
+    top = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
+    first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+    later = {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1"}
+    later |= {"conv_pwl": "_project_conv", "bn3": "_bn2"}
+    for name in state:
+        if name.startswith("blocks."):
+            _, stage, index, part, *kind = name.split(".")
+            inner = (first if stage == "0" else later)[part]
+            yield ".".join([f"_blocks.{blocks.index(f'blocks.{stage}.{index}')}", inner, *kind])
+        else:
+            part, _, kind = name.partition(".")
+            yield f"{top[part]}.{kind}"

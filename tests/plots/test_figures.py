@@ -1,0 +1,196 @@
+"""Figures are tested by what they show."""
+
+import itertools
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+
+from featurespace.plots.all import figures
+from featurespace.plots.depth import gap_by_depth, probe_by_depth
+from featurespace.plots.embedding import embedding_panels
+from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
+from featurespace.plots.style import CONTROL, RC, model_colours
+
+
+def layers_of(models, count, *, control=True):
+    names = [*models, *(["untrained"] if control else [])]
+    return pd.DataFrame(
+        [{"model": model, "layer": f"stages.{depth // 4}.blocks.{depth % 4}", "depth": depth, "width": 8,
+          "role": "control" if model == "untrained" else "model"} for model in names for depth in range(count)]
+    )  # fmt: skip
+
+
+def similarity_of(layers, domains=("ct", "mr"), seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    models = list(dict.fromkeys(layers["model"]))
+    names = {model: layers.loc[layers["model"] == model, "layer"] for model in models}
+    for data, (a, b) in itertools.product(domains, itertools.combinations_with_replacement(models, 2)):
+        for layer_a, layer_b in itertools.product(names[a], names[b]):
+            value = rng.uniform(-0.05, 1)
+            rows.append({"metric": "cka_debiased", "model_a": a, "model_b": b, "layer_a": layer_a, "layer_b": layer_b, "data": data,
+                         "value": value, "ci_low": value - 0.05, "ci_high": value + 0.05, "n": 1234, "interval": "jackknife",
+                         "unit": "group", "n_groups": 20})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def probe_of(layers, domains=("ct", "mr")):
+    rows = [
+        {"probe": "linear", "model": model, "layer": layer, "data": data, "metric": "accuracy", "value": 0.5 + 0.01 * depth,
+         "ci_low": 0.4, "ci_high": 0.8, "n_train": 1000, "n_test": 500, "n_classes": 4, "chance": 0.25, "unit": "group"}
+        for data in domains for model, layer, depth in layers[["model", "layer", "depth"]].itertuples(index=False)
+    ]  # fmt: skip
+    rows += [{**rows[0], "data": data, "model": "pixels", "layer": "input", "value": 0.3, "ci_low": 0.25, "ci_high": 0.35} for data in domains]
+    return pd.DataFrame(rows)
+
+
+def gap_of(layers, metric="mmd2"):
+    return pd.DataFrame(
+        [{"metric": metric, "model": model, "layer": layer, "data_a": "ct", "data_b": "mr", "value": 10.0 ** (depth % 4), "unit": "group",
+          "ci_low": 0.9 * 10.0 ** (depth % 4), "ci_high": 1.1 * 10.0 ** (depth % 4), "p_value": 0.001, "n_a": 1000, "n_b": 900}
+         for model, layer, depth in layers[["model", "layer", "depth"]].itertuples(index=False)]
+    )  # fmt: skip
+
+
+def embedding_of(models, classes=12, n=200):
+    rng = np.random.default_rng(0)
+    frames = [
+        pd.DataFrame({"method": "umap", "model": model, "layer": "pooled", "data": "ct", "sample": [str(i) for i in range(n)],
+                      "label": [f"a rather long class name {i % classes}" for i in range(n)], "x": rng.normal(size=n), "y": rng.normal(size=n)})
+        for model in models
+    ]  # fmt: skip
+    quality = pd.DataFrame([{"method": "umap", "model": m, "layer": "pooled", "data": "ct", "metric": "trustworthiness", "value": 0.9, "n": n} for m in models])
+    return pd.concat(frames), quality
+
+
+def overlapping_texts(figure):
+    """Pairs of visible texts whose boxes overlap by more than a hair, in pixels."""
+    canvas = FigureCanvasAgg(figure)
+    with matplotlib.rc_context(RC):
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    width, height = figure.bbox.width, figure.bbox.height
+    boxes = [(name, box) for name, box in boxes if box.width > 1 and box.height > 1]
+    outside = [name for name, box in boxes if box.x0 < -2 or box.y0 < -2 or box.x1 > width + 2 or box.y1 > height + 2]
+    clashes = []
+    for (name_a, a), (name_b, b) in itertools.combinations(boxes, 2):
+        across = min(a.x1, b.x1) - max(a.x0, b.x0)
+        down = min(a.y1, b.y1) - max(a.y0, b.y0)
+        if across > 1.5 and down > 1.5:
+            clashes.append((name_a, name_b))
+    return clashes + [("outside the page", name) for name in outside]
+
+
+MODELS = [["imagenet", "finetuned"], ["a", "b", "c"], [f"checkpoint-{index}" for index in range(5)]]
+
+
+@pytest.mark.parametrize("models", MODELS, ids=len)
+@pytest.mark.parametrize("count", [2, 10, 23, 60])
+def test_no_text_overlaps(models, count):
+    layers = layers_of(models, count)
+    similarity = similarity_of(layers)
+    assert overlapping_texts(similarity_by_layer(similarity, layers)) == []
+    assert overlapping_texts(similarity_heatmap(similarity, layers, data="ct")) == []
+    assert overlapping_texts(probe_by_depth(probe_of(layers), layers)) == []
+    assert overlapping_texts(gap_by_depth(gap_of(layers), layers)) == []
+
+
+@pytest.mark.parametrize("models", MODELS, ids=len)
+@pytest.mark.parametrize("classes", [2, 12, 20, 100])
+def test_no_text_overlaps_in_embeddings(models, classes):
+    assert overlapping_texts(embedding_panels(*embedding_of(models, classes), data="ct")) == []
+
+
+def test_heatmap_shows_each_value_in_its_square_and_hatches_what_is_missing():
+    layers = layers_of(["a", "b"], 5)
+    table = similarity_of(layers)
+    gone = (table["model_a"] == "a") & (table["model_b"] == "b") & (table["data"] == "ct") & (table["layer_a"] == "stages.0.blocks.1") & (
+        table["layer_b"] == "stages.0.blocks.3")  # fmt: skip
+    figure = similarity_heatmap(table[~gone], layers, data="ct")
+    panels = [axes for axes in figure.axes if axes.images and axes.get_xlabel()]
+    assert [(axes.get_ylabel(), axes.get_xlabel()) for axes in panels] == [("a", "a"), ("a", "b"), ("b", "b"), ("a", "untrained")]
+    image = panels[1].images[0]
+    row = table[(table["model_a"] == "a") & (table["model_b"] == "b") & (table["data"] == "ct") & (table["layer_a"] == "stages.0.blocks.2")
+                & (table["layer_b"] == "stages.1.blocks.0")].iloc[0]  # fmt: skip
+    assert image.get_array()[2, 4] == pytest.approx(row["value"])
+    assert image.get_clim() == (0, 1)
+    assert [(patch.get_x() + 0.5, patch.get_y() + 0.5) for patch in panels[1].patches] == [(3, 1)]
+    assert len(panels[0].patches) == 0
+
+
+def test_layers_stand_in_order_of_execution():
+    layers = layers_of(["a", "b"], 10)
+    axes = probe_by_depth(probe_of(layers), layers).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == layers.loc[layers["model"] == "a", "layer"].tolist()
+
+
+def test_a_model_has_one_colour_in_every_figure_and_the_control_is_grey():
+    layers = layers_of(["a", "b"], 6)
+    colours = model_colours(layers)
+    assert colours["untrained"] == CONTROL and len(set(colours.values())) == 3
+    for figure in (probe_by_depth(probe_of(layers), layers), gap_by_depth(gap_of(layers), layers)):
+        lines = {line.get_label(): to_hex(line.get_color()).upper() for line in figure.axes[0].lines}
+        assert {name: lines[name] for name in colours} == {name: colour.upper() for name, colour in colours.items()}
+
+
+def test_pixels_and_chance_are_lines_and_intervals_are_drawn():
+    layers = layers_of(["a"], 6)
+    axes = probe_by_depth(probe_of(layers), layers).axes[0]
+    flat = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
+    assert flat["raw pixels"] == 0.3 and flat["chance"] == 0.25
+    band = axes.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0.4, 0.8)
+
+
+def test_other_architectures_share_a_relative_depth():
+    layers = pd.concat([layers_of(["a"], 4, control=False), layers_of(["b"], 9, control=False)])
+    axes = probe_by_depth(probe_of(layers), layers).axes[0]
+    assert "relative depth" in axes.get_xlabel()
+    assert [line.get_xdata()[-1] for line in axes.lines[:2]] == [1, 1]
+
+
+def test_many_models_are_compared_with_the_first():
+    layers = layers_of([f"m{index}" for index in range(5)], 4, control=False)
+    figure = similarity_by_layer(similarity_of(layers), layers)
+    assert [line.get_label() for line in figure.axes[0].lines] == [f"m0 / m{index}" for index in range(1, 5)]
+
+
+def test_a_negative_frechet_distance_can_be_drawn():
+    layers = layers_of(["a"], 4)
+    table = gap_of(layers, "frechet_distance_corrected")
+    table.loc[0, ["value", "ci_low"]] = [-0.5, -2.0]
+    axes = gap_by_depth(table, layers, metric="frechet_distance_corrected").axes[0]
+    assert axes.get_yscale() == "symlog" and axes.get_ylim()[0] < -2
+    table = gap_of(layers, "frechet_distance_corrected")
+    assert gap_by_depth(table, layers, metric="frechet_distance_corrected").axes[0].get_yscale() == "log"
+
+
+def test_every_point_of_an_embedding_is_drawn():
+    figure = embedding_panels(*embedding_of(["a", "b"]), data="ct")
+    assert [sum(len(each.get_offsets()) for each in axes.collections) for axes in figure.axes[:2]] == [200, 200]
+    assert "trustworthiness 0.90, n = 200" in figure.axes[0].get_title(loc="left")
+
+
+def test_a_run_has_all_its_figures_in_three_formats(small_run):
+    names = [name for name, _ in figures(small_run.tables)]
+    assert names == [
+        "cka_by_layer", "cka_heatmap_bright", "cka_heatmap_dark", "probe_by_depth", "domain_gap_by_depth", "frechet_by_depth",
+        "umap_bright", "pca_bright", "umap_dark", "pca_dark",
+    ]  # fmt: skip
+    for name in names:
+        for suffix in ("pdf", "svg", "png"):
+            assert small_run.figure_path(name, suffix).stat().st_size > 1000
+    assert "<text" in small_run.figure_path("probe_by_depth", "svg").read_text()
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    layers = layers_of(["a"], 3)
+    probe_by_depth(probe_of(layers), layers)
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,110 @@
+"""Each sentence is checked against its table."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from featurespace.report.findings import Finding, count_of, findings, number, with_interval
+from featurespace.run import Run
+
+
+def written_run(tmp_path, **tables):
+    run = Run(tmp_path)
+    for name, table in tables.items():
+        run.write_table(name, table)
+    return run
+
+
+LAYERS = pd.DataFrame(
+    [{"model": model, "layer": layer, "depth": depth, "width": 4, "role": role}
+     for model, role in (("a", "model"), ("b", "model"), ("untrained", "control")) for depth, layer in enumerate(("stem", "last"))]
+)  # fmt: skip
+INTERVAL = {"interval": "jackknife", "level": 0.95, "unit": "group", "n_groups": 12}
+
+
+def difference(analysis, a, b, layer, value, p, p_holm):
+    metric = "cka_debiased" if analysis == "similarity" else "accuracy"
+    return {"analysis": analysis, "metric": metric, "data": "ct", "layer": layer, "a": a, "b": b, "value": value, "ci_low": value - 0.1,
+            "ci_high": value + 0.1, "p_value": p, "p_holm": p_holm, "n": 100, "value_a": 0.5 + value, "value_b": 0.5, **INTERVAL}  # fmt: skip
+
+
+def cka(layer, value, half=0.05):
+    return {"metric": "cka_debiased", "model_a": "a", "model_b": "b", "layer_a": layer, "layer_b": layer, "data": "ct", "value": value,
+            "ci_low": value - half, "ci_high": value + half, "n": 100, "se": half / 2, **INTERVAL}  # fmt: skip
+
+
+def score(model, layer, value):
+    return {"probe": "linear", "model": model, "layer": layer, "data": "ct", "metric": "accuracy", "value": value, "ci_low": value - 0.1,
+            "ci_high": value + 0.1, "n_train": 60, "n_test": 40, "hyperparameter": "C=1", "n_classes": 2, "chance": 0.5, **INTERVAL}  # fmt: skip
+
+
+def gap(layer, value, p):
+    return {"metric": "mmd2", "model": "a", "layer": layer, "data_a": "ct", "data_b": "mr", "value": value, "ci_low": value - 0.1,
+            "ci_high": value + 0.1, "p_value": p, "n_a": 100, "n_b": 90, **INTERVAL}  # fmt: skip
+
+
+def test_layers_whose_intervals_are_apart_are_a_difference(tmp_path):
+    found = findings(written_run(tmp_path, layers=LAYERS, similarity=[cka("stem", 0.9), cka("last", 0.3)]))
+    assert found == [
+        Finding("similarity", "ct", "On ct, a and b are least alike in last, linear CKA 0.300 (0.250 to 0.350), and most alike in stem, "
+                "0.900 (0.850 to 0.950); n = 100 images in 12 groups.", True)
+    ]  # fmt: skip
+
+
+def test_layers_whose_intervals_overlap_are_none(tmp_path):
+    (found,) = findings(written_run(tmp_path, layers=LAYERS, similarity=[cka("stem", 0.9), cka("last", 0.85)]))
+    assert not found.shown and found.sentence.startswith("On ct, no difference between layers is shown")
+
+
+def test_the_control_is_counted_by_holm(tmp_path):
+    rows = [difference("similarity", "a / b", "a / untrained", "stem", 0.2, 0.001, 0.002),
+            difference("similarity", "a / b", "a / untrained", "last", 0.1, 0.04, 0.08)]  # fmt: skip
+    (found,) = [each for each in findings(written_run(tmp_path, layers=LAYERS, similarity=[], differences=rows))]
+    assert "in 1 of 2 layers; no difference is shown in 1" in found.sentence and found.shown
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "words", "shown"),
+    [(0.2, 0.01, "reads the class better from b than from a", True), (-0.2, 0.01, "reads the class worse from b than from a", True),
+     (0.2, 0.06, "no difference is shown between linear probes on the last layer of b and on a", False)],
+)  # fmt: skip
+def test_probes_are_told_by_p_at_the_last_layer(tmp_path, value, p, words, shown):
+    rows = [difference("probe", "b", "a", "stem", 0.3, 0.0001, 0.0002), difference("probe", "b", "a", "last", value, p, p)]
+    scores = [score(model, layer, 0.5) for model in "ab" for layer in ("stem", "last")]
+    (found,) = findings(written_run(tmp_path, layers=LAYERS, probe=scores, differences=rows))
+    assert words in found.sentence and found.shown is shown
+    assert f"p = {p:.3f}" in found.sentence and "n = 60 training and 40 test images in 12 groups" in found.sentence
+
+
+@pytest.mark.parametrize(("p", "start", "shown"), [(0.001, "ct and mr lie apart in 2 of 2 layers", True), (0.2, "No difference is shown", False)])
+def test_gaps_are_told_by_p(tmp_path, p, start, shown):
+    found = findings(written_run(tmp_path, layers=LAYERS, domain_gap=[gap("stem", 0.2, p), gap("last", 0.4, p)]))
+    assert len(found) == 1 and found[0].sentence.startswith(start) and found[0].shown is shown
+    assert "largest in last, MMD² 0.400 (0.300 to 0.500)" in found[0].sentence
+
+
+def test_every_number_of_a_run_is_in_its_tables(small_run):
+    tables = small_run.tables
+    known = {0.95, 95.0}
+    for name in ("similarity", "probe", "domain_gap", "differences"):
+        for column in tables[name].select_dtypes("number").columns:
+            known |= {number(value) for value in tables[name][column].dropna()}
+    for finding in small_run.summary["findings"]:
+        for text in re.findall(r"(?<![\w.])-?\d\.\d+(?:e-\d+)?", finding["sentence"]):
+            holm_over_layers = finding["table"] == "domain_gap"
+            assert text in known or (holm_over_layers and float(text) <= 1), finding["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.12345, "0.123"), (-0.02, "-0.020"), (0.00012, "1.20e-04"), (0.0, "0.000"), (12345.6, "12,346"), (np.nan, "not estimated")]
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_an_interval_that_is_missing_says_why():
+    row = pd.Series({"value": 0.5, "ci_low": np.nan, "ci_high": np.nan, "interval": "none: 3 groups, at least 5 needed"})
+    assert with_interval(row) == "0.500 (no interval: 3 groups, at least 5 needed)"
+    assert count_of(pd.Series({"n": 1200, "unit": "sample", "n_groups": 1200})) == "n = 1,200 images"
