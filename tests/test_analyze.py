@@ -1,0 +1,157 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import featurespace as fs
+from featurespace.features import extract as extraction
+from featurespace.progress import Progress
+
+
+@pytest.fixture
+def arguments(two_domains, checkpoints):
+    return (
+        [f"before=test_resnet@{checkpoints[0]}", f"after=test_resnet@{checkpoints[1]}"],
+        [f"bright={two_domains[0]}", f"dark={two_domains[1]}"],
+    )
+
+
+FAST = {"image_size": 32, "only": "similarity"}
+
+
+def table_bytes(run):
+    return {path.name: path.read_bytes() for path in (run.path / "tables").iterdir()}
+
+
+def test_fs_analyze_is_the_function_whatever_was_imported_first(arguments, tmp_path):
+    import importlib
+
+    importlib.import_module("featurespace.analyze")
+    run = fs.analyze(*arguments, tmp_path / "r", **FAST)
+    assert isinstance(run, fs.Run) and set(run.tables) >= {"similarity", "layers", "match", "differences"}
+
+
+def test_a_second_run_uses_the_features_and_repeats_every_table(arguments, tmp_path, monkeypatch):
+    first = fs.analyze(*arguments, tmp_path / "r", image_size=32)
+    before = table_bytes(first)
+    monkeypatch.setattr(extraction, "_fill", lambda *args, **kwargs: pytest.fail("extracted again"))
+    assert table_bytes(fs.analyze(*arguments, tmp_path / "r", image_size=32)) == before
+
+
+def test_a_fresh_run_repeats_every_table(small_run, arguments, tmp_path):
+    again = fs.analyze(*arguments, tmp_path / "r", image_size=32, batch_size=20)
+    assert table_bytes(again) == table_bytes(small_run)
+
+
+def test_changed_weights_are_never_mistaken_for_the_old_ones(arguments, tmp_path):
+    models, data = arguments
+    state = torch.load(models[0].partition("@")[2], weights_only=True)
+    torch.save(state, tmp_path / "w.pth")
+    first = fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", **FAST, control=False)
+    old = np.array(first.features("m", "dark")["pooled"])
+    state["layer4.0.conv1.weight"] *= -1
+    torch.save(state, tmp_path / "w.pth")
+    second = fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", **FAST, control=False)
+    assert np.abs(second.features("m", "dark")["pooled"] - old).max() > 0
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_any_number_of_models(arguments, tmp_path, count):
+    models = [f"m{index}=test_resnet@{arguments[0][index % 2].partition('@')[2]}" for index in range(count)]
+    run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=32, layers="stages")
+    assert run.summary["models"] == [f"m{index}" for index in range(count)]
+    pairs = run.tables["similarity"].groupby(["model_a", "model_b"]).ngroups
+    assert pairs == (count + 1) * (count + 2) // 2
+    assert run.report.stat().st_size > 10_000
+
+
+def test_two_architectures_and_a_table_of_features(arguments, two_domains, tmp_path):
+    names = [f"class{label}/{group}-{number}.png" for label in range(3) for group in range(6) for number in range(4)]
+    rng = np.random.default_rng(0)
+    pd.DataFrame(rng.normal(size=(72, 5)), columns=list("abcde")).assign(id=names).to_csv(tmp_path / "radiomics.csv", index=False)
+    models = [arguments[0][0], "vit=test_vit@random", f"radiomics={tmp_path / 'radiomics.csv'}"]
+    run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=160, layers="stages", limit=None)
+    assert run.summary["controls"] == ["untrained-test_resnet", "untrained-test_vit"]
+    similarity = run.tables["similarity"]
+    assert set(similarity.loc[similarity["model_b"] == "radiomics", "layer_b"]) == {"features"}
+    probe = run.tables["probe"]
+    assert set(probe["model"]) == {"before", "vit", "radiomics", "untrained-test_resnet", "untrained-test_vit", "pixels"}
+
+
+def test_without_labels_the_probe_is_left_out_and_said(tmp_path, rng):
+    (tmp_path / "flat").mkdir()
+    for index in range(20):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "flat" / f"{index}.png")
+    progress = Progress()
+    run = fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'flat'}"], tmp_path / "r", image_size=32, progress=progress)
+    assert len(run.tables["probe"]) == 0 and len(run.tables["similarity"]) > 0 and len(run.tables["embedding"]) == 2 * 2 * 20
+    assert any("no probe on 'x': its images have no labels" in each for each in progress.messages)
+    assert any("no domain gap: it needs two data sets" in each for each in progress.messages)
+    assert "its images have no labels" in run.report.read_text()
+
+
+def test_one_class_is_left_out_and_said(tmp_path, rng):
+    (tmp_path / "images" / "only").mkdir(parents=True)
+    for index in range(20):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "images" / "only" / f"{index}.png")
+    progress = Progress()
+    fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'images'}"], tmp_path / "r", image_size=32, only="probe", progress=progress)
+    assert any("no probe on 'x': all labels are 'only'; a probe needs two classes" in each for each in progress.messages)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_too_few_images(tmp_path, rng, n):
+    (tmp_path / "flat").mkdir()
+    for index in range(n):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "flat" / f"{index}.png")
+    with pytest.raises(fs.FeaturespaceError, match=f"data set 'x' has {n} images; a debiased similarity needs at least 4"):
+        fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'flat'}"], tmp_path / "r", image_size=32)
+
+
+def test_a_limit_is_said_and_seeded(arguments, tmp_path):
+    progress = Progress()
+    runs = [fs.analyze(*arguments, tmp_path / f"r{index}", **FAST, limit=24, progress=progress) for index in range(2)]
+    ids = [run.features("before", "dark").samples["id"].tolist() for run in runs]
+    assert ids[0] == ids[1] and len(ids[0]) == 24
+    assert runs[0].features("before", "dark").samples["label"].value_counts().tolist() == [8, 8, 8]
+    assert any("24 of 72 images (--limit" in each for each in progress.messages)
+
+
+def test_another_run_in_the_directory(arguments, tmp_path):
+    fs.analyze(*arguments, tmp_path / "r", **FAST)
+    with pytest.raises(fs.FeaturespaceError, match=r"holds another run \(layers: blocks there, stages now\)"):
+        fs.analyze(*arguments, tmp_path / "r", **FAST, layers="stages")
+
+
+def test_the_stem_of_resnet18_is_copied_not_kept(tmp_path, two_domains):
+    """In-place ReLU and += overwrite kept references: CKA(bn2, block) of one network must equal that of copied outputs."""
+    from featurespace.data.specs import open_data
+    from featurespace.features.extract import input_batches
+    from featurespace.models.load import load_model
+    from featurespace.models.specs import parse_model_spec
+
+    data = f"x={two_domains[0]}"
+    run = fs.analyze(["m=resnet18@random"], [data], tmp_path / "r", image_size=32, layers="layer1.0.bn2,layer1.0", only="similarity", control=False)
+    table = run.tables["similarity"]
+    value = table.loc[(table["layer_a"] == "layer1.0.bn2") & (table["layer_b"] == "layer1.0"), "value"].iloc[0]
+    model = load_model(parse_model_spec("m=resnet18@random"), image_size=32)
+    copies = {}
+    for name in ("layer1.0.bn2", "layer1.0"):
+        model.network.get_submodule(name).register_forward_hook(lambda module, args, out, name=name: copies.update({name: out.clone()}))
+    inputs = np.concatenate([x for _, x, _ in input_batches(open_data(data), model.preprocessing, batch_size=64)])
+    with torch.no_grad():
+        model.network(torch.from_numpy(inputs))
+    pooled = [copies[name].mean((2, 3)).double().numpy() for name in ("layer1.0.bn2", "layer1.0")]
+    expected = _slow_cka(*pooled)
+    assert value == pytest.approx(expected, abs=1e-5) and value < 0.999
+
+
+def _slow_cka(X, Y):
+    def hsic(K, L):
+        n = len(K)
+        K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+        return ((K * L).sum() + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 * (K @ L).sum() / (n - 2)) / (n * (n - 3))
+
+    K, L = X @ X.T, Y @ Y.T
+    return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))

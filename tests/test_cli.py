@@ -1,0 +1,87 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from featurespace.options import ANALYZE
+
+
+def command(*arguments, cwd=None):
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    return subprocess.run([sys.executable, "-m", "featurespace", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+def test_help_answers_at_once_without_the_costly_imports():
+    code = "import sys, featurespace.cli as c\ntry: c.app(['--help'])\nexcept SystemExit: pass\nprint(sorted(set(sys.modules) & {'torch', 'timm', 'pandas', 'numpy', 'pydantic', 'matplotlib', 'umap', 'sklearn'}))"
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip().endswith("[]") and "analyze" in result.stdout
+    assert time.perf_counter() - start < 3  # a guard against a forgotten import, not a measurement
+
+
+def test_help_tells_every_option_and_its_description():
+    text = " ".join(command("analyze", "--help").stdout.replace("│", " ").split())
+    for name, option in ANALYZE.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert option.help.split(",")[0][:30] in text
+
+
+def test_version():
+    assert command("--version").stdout.startswith("featurespace 0.")
+
+
+def test_analyze_prints_findings_and_the_report_and_json_is_json(tmp_path, two_domains, checkpoints):
+    arguments = ["analyze", f"before=test_resnet@{checkpoints[0]}", f"after=test_resnet@{checkpoints[1]}", "--data", f"b={two_domains[0]}", "--out",
+                 tmp_path / "r", "--image-size", 32, "--only", "similarity", "--layers", "stages", "--save-config", tmp_path / "c.yaml"]  # fmt: skip
+    result = command(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert f"Report: {tmp_path / 'r' / 'report.html'}" in result.stdout and "On b, before and after" in result.stdout
+    assert "75 of 75 backbone tensors matched" in result.stderr and "images/s" in result.stderr
+    again = command("analyze", *arguments[1:3], "--data", f"b={two_domains[0]}", "--out", tmp_path / "r", "--config", tmp_path / "c.yaml", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["models"] == ["before", "after"]
+    quiet = command(*arguments, "--quiet")
+    assert quiet.stderr == "" and quiet.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("resnet5O@random", [], "did you mean 'resnet50'"),
+        ("resnet18@{before}", [], "backbone"),
+        ("test_resnet@random", ["--layers", "layer5.0"], "did you mean"),
+        ("test_resnet@random", ["--pool", "max"], "option 'pool'"),
+        ("test_resnet@random", ["--device", "tpu"], "device 'tpu' is not known"),
+        ("test_resnet@random", ["--only", "probes"], "did you mean 'probe'"),
+        ("test_resnet@nowhere.pth", [], "nowhere.pth"),
+    ],
+)
+def test_errors_exit_with_2_and_no_traceback(tmp_path, two_domains, checkpoints, model, options, message):
+    result = command("analyze", model.format(before=checkpoints[0]), "--data", f"b={two_domains[0]}", "--out", tmp_path / "r", "--image-size", 32, *options)
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_folder_without_images_and_an_unknown_option(tmp_path):
+    result = command("analyze", "test_resnet@random", "--data", f"x={tmp_path}", "--out", tmp_path / "r")
+    assert result.returncode == 2 and "no image in" in result.stderr
+    result = command("analyze", "test_resnet@random", "--dta", "x")
+    assert result.returncode == 2 and "--data" in result.stderr
+
+
+def test_inspect_tells_what_matches_and_what_differs(checkpoints, tmp_path):
+    model = command("inspect", f"test_resnet@{checkpoints[1]}")
+    assert "75 of 75 backbone tensors matched" in model.stdout and "layer4.0" in model.stdout
+    assert "state_dict" in command("inspect", checkpoints[1]).stdout
+    both = json.loads(command("inspect", checkpoints[0], checkpoints[0], "--json").stdout)
+    assert {row["status"] for row in both["differences"]} == {"equal"}
+    assert command("inspect", checkpoints[0], tmp_path / "none").returncode == 2
+
+
+def test_report_is_written_again(small_run):
+    before = small_run.report.read_bytes()
+    small_run.report.unlink()
+    result = command("report", small_run.path)
+    assert result.returncode == 0 and small_run.report.read_bytes() == before

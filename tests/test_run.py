@@ -1,0 +1,53 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import featurespace as fs
+from featurespace.errors import FeaturespaceError
+from featurespace.run import Run, load
+
+
+def test_load_gives_tables_and_features(small_run):
+    run = fs.load(small_run.path)
+    assert isinstance(run.tables["similarity"], pd.DataFrame)
+    assert isinstance(run.features("after", "dark")["pooled"], np.memmap)
+    assert run.features("after", "dark")["pooled"].shape[0] == 72
+    assert "similarity" in repr(run) and "probe" in repr(run.tables)
+    assert run.provenance["seed"] == 0 and len(run.provenance["models"]) == 3
+
+
+def test_unknown_names(small_run):
+    with pytest.raises(FeaturespaceError, match="features of 'aftr on dark' is not known .*did you mean 'after on dark'"):
+        small_run.features("aftr", "dark")
+    with pytest.raises(KeyError, match="did you mean 'probe'"):
+        small_run.tables["probes"]
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(FeaturespaceError, match="holds no run .*featurespace analyze"):
+        load(tmp_path)
+    with pytest.raises(FeaturespaceError, match="is the run finished"):
+        Run(tmp_path).summary
+
+
+def test_a_directory_of_another_run_is_refused(tmp_path):
+    run = Run(tmp_path / "r")
+    run.claim("seed: 0\n", None)
+    run.claim("seed: 0\n", None)
+    with pytest.raises(FeaturespaceError, match=r"holds another run \(seed: 0 there, 1 now\); choose another --out"):
+        run.claim("seed: 1\n", "seed: 0 there, 1 now")
+    assert run.config.read_text() == "seed: 0\n"
+
+
+def test_a_directory_with_other_peoples_files_is_refused_only_where_names_collide(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    Run(tmp_path).claim("seed: 0\n", None)
+    (tmp_path / "other" / "tables").mkdir(parents=True)
+    with pytest.raises(FeaturespaceError, match="is not empty and no run of ours: it holds tables"):
+        Run(tmp_path / "other").claim("seed: 0\n", None)
+
+
+def test_an_output_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FeaturespaceError, match="cannot be written .*choose another --out"):
+        Run(tmp_path / "file" / "run").claim("seed: 0\n", None)
