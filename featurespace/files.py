@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_atomic(path: str | Path, write: Callable[[Path], None]) -> Path:
+def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call ``write`` with a temporary name beside ``path``, then rename; a reader never sees half a file.
 
     The temporary name keeps the suffix, because savers such as matplotlib's choose the format by it.
@@ -31,7 +31,7 @@ def write_atomic(path: str | Path, write: Callable[[Path], None]) -> Path:
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write UTF-8 text atomically."""
-    return write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))  # type: ignore[func-returns-value]
+    return write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> Path:

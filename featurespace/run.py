@@ -148,7 +148,7 @@ class Run:
         table = validate(table, SCHEMAS[name])
         folder = self.path / "tables"
         # 17 digits: a float read from the CSV is the float that was written.
-        files.write_atomic(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))  # type: ignore[arg-type, return-value]
+        files.write_atomic(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
         files.write_atomic(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
 
     def write_figure(self, name: str, figure: Figure) -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -50,7 +51,7 @@ def test_changed_weights_are_never_mistaken_for_the_old_ones(arguments, tmp_path
     torch.save(state, tmp_path / "w.pth")
     first = fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", **FAST, control=False)
     old = np.array(first.features("m", "dark")["pooled"])
-    state["layer4.0.conv1.weight"] *= -1
+    state["conv1.0.weight"] *= -1
     torch.save(state, tmp_path / "w.pth")
     second = fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", **FAST, control=False)
     assert np.abs(second.features("m", "dark")["pooled"] - old).max() > 0
@@ -69,14 +70,23 @@ def test_any_number_of_models(arguments, tmp_path, count):
 def test_two_architectures_and_a_table_of_features(arguments, two_domains, tmp_path):
     names = [f"class{label}/{group}-{number}.png" for label in range(3) for group in range(6) for number in range(4)]
     rng = np.random.default_rng(0)
-    pd.DataFrame(rng.normal(size=(72, 5)), columns=list("abcde")).assign(id=names).to_csv(tmp_path / "radiomics.csv", index=False)
+    pd.DataFrame(rng.normal(size=(72, 5)), columns=list("abcde")).assign(id=names).to_csv(
+        tmp_path / "radiomics.csv", index=False
+    )
     models = [arguments[0][0], "vit=test_vit@random", f"radiomics={tmp_path / 'radiomics.csv'}"]
     run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=160, layers="stages", limit=None)
     assert run.summary["controls"] == ["untrained-test_resnet", "untrained-test_vit"]
     similarity = run.tables["similarity"]
     assert set(similarity.loc[similarity["model_b"] == "radiomics", "layer_b"]) == {"features"}
     probe = run.tables["probe"]
-    assert set(probe["model"]) == {"before", "vit", "radiomics", "untrained-test_resnet", "untrained-test_vit", "pixels"}
+    assert set(probe["model"]) == {
+        "before",
+        "vit",
+        "radiomics",
+        "untrained-test_resnet",
+        "untrained-test_vit",
+        "pixels",
+    }
 
 
 def test_without_labels_the_probe_is_left_out_and_said(tmp_path, rng):
@@ -84,8 +94,14 @@ def test_without_labels_the_probe_is_left_out_and_said(tmp_path, rng):
     for index in range(20):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "flat" / f"{index}.png")
     progress = Progress()
-    run = fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'flat'}"], tmp_path / "r", image_size=32, progress=progress)
-    assert len(run.tables["probe"]) == 0 and len(run.tables["similarity"]) > 0 and len(run.tables["embedding"]) == 2 * 2 * 20
+    run = fs.analyze(
+        ["test_resnet@random"], [f"x={tmp_path / 'flat'}"], tmp_path / "r", image_size=32, progress=progress
+    )
+    assert (
+        len(run.tables["probe"]) == 0
+        and len(run.tables["similarity"]) > 0
+        and len(run.tables["embedding"]) == 2 * 2 * 20
+    )
     assert any("no probe on 'x': its images have no labels" in each for each in progress.messages)
     assert any("no domain gap: it needs two data sets" in each for each in progress.messages)
     assert "its images have no labels" in run.report.read_text()
@@ -94,10 +110,21 @@ def test_without_labels_the_probe_is_left_out_and_said(tmp_path, rng):
 def test_one_class_is_left_out_and_said(tmp_path, rng):
     (tmp_path / "images" / "only").mkdir(parents=True)
     for index in range(20):
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "images" / "only" / f"{index}.png")
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+            tmp_path / "images" / "only" / f"{index}.png"
+        )
     progress = Progress()
-    fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'images'}"], tmp_path / "r", image_size=32, only="probe", progress=progress)
-    assert any("no probe on 'x': all labels are 'only'; a probe needs two classes" in each for each in progress.messages)
+    fs.analyze(
+        ["test_resnet@random"],
+        [f"x={tmp_path / 'images'}"],
+        tmp_path / "r",
+        image_size=32,
+        only="probe",
+        progress=progress,
+    )
+    assert any(
+        "no probe on 'x': all labels are 'only'; a probe needs two classes" in each for each in progress.messages
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -105,7 +132,9 @@ def test_too_few_images(tmp_path, rng, n):
     (tmp_path / "flat").mkdir()
     for index in range(n):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "flat" / f"{index}.png")
-    with pytest.raises(fs.FeaturespaceError, match=f"data set 'x' has {n} images; a debiased similarity needs at least 4"):
+    with pytest.raises(
+        fs.FeaturespaceError, match=f"data set 'x' has {n} images; a debiased similarity needs at least 4"
+    ):
         fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'flat'}"], tmp_path / "r", image_size=32)
 
 
@@ -132,13 +161,20 @@ def test_the_stem_of_resnet18_is_copied_not_kept(tmp_path, two_domains):
     from featurespace.models.specs import parse_model_spec
 
     data = f"x={two_domains[0]}"
-    run = fs.analyze(["m=resnet18@random"], [data], tmp_path / "r", image_size=32, layers="layer1.0.bn2,layer1.0", only="similarity", control=False)
+    torch.manual_seed(0)
+    torch.save(timm.create_model("resnet18", zero_init_last=False).state_dict(), tmp_path / "w.pth")
+    spec = f"m=resnet18@{tmp_path / 'w.pth'}"
+    run = fs.analyze(
+        [spec], [data], tmp_path / "r", image_size=32, layers="layer1.0.bn2,layer1.0", only="similarity", control=False
+    )
     table = run.tables["similarity"]
     value = table.loc[(table["layer_a"] == "layer1.0.bn2") & (table["layer_b"] == "layer1.0"), "value"].iloc[0]
-    model = load_model(parse_model_spec("m=resnet18@random"), image_size=32)
+    model = load_model(parse_model_spec(spec), image_size=32)
     copies = {}
     for name in ("layer1.0.bn2", "layer1.0"):
-        model.network.get_submodule(name).register_forward_hook(lambda module, args, out, name=name: copies.update({name: out.clone()}))
+        model.network.get_submodule(name).register_forward_hook(
+            lambda module, args, out, name=name: copies.update({name: out.clone()})
+        )
     inputs = np.concatenate([x for _, x, _ in input_batches(open_data(data), model.preprocessing, batch_size=64)])
     with torch.no_grad():
         model.network(torch.from_numpy(inputs))

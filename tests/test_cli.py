@@ -11,7 +11,13 @@ from featurespace.options import ANALYZE
 
 def command(*arguments, cwd=None):
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run([sys.executable, "-m", "featurespace", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment)
+    return subprocess.run(
+        [sys.executable, "-m", "featurespace", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
 
 
 def test_help_answers_at_once_without_the_costly_imports():
@@ -40,7 +46,17 @@ def test_analyze_prints_findings_and_the_report_and_json_is_json(tmp_path, two_d
     assert result.returncode == 0, result.stderr
     assert f"Report: {tmp_path / 'r' / 'report.html'}" in result.stdout and "On b, before and after" in result.stdout
     assert "75 of 75 backbone tensors matched" in result.stderr and "images/s" in result.stderr
-    again = command("analyze", *arguments[1:3], "--data", f"b={two_domains[0]}", "--out", tmp_path / "r", "--config", tmp_path / "c.yaml", "--json")
+    again = command(
+        "analyze",
+        *arguments[1:3],
+        "--data",
+        f"b={two_domains[0]}",
+        "--out",
+        tmp_path / "r",
+        "--config",
+        tmp_path / "c.yaml",
+        "--json",
+    )
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["models"] == ["before", "after"]
     quiet = command(*arguments, "--quiet")
@@ -60,7 +76,17 @@ def test_analyze_prints_findings_and_the_report_and_json_is_json(tmp_path, two_d
     ],
 )
 def test_errors_exit_with_2_and_no_traceback(tmp_path, two_domains, checkpoints, model, options, message):
-    result = command("analyze", model.format(before=checkpoints[0]), "--data", f"b={two_domains[0]}", "--out", tmp_path / "r", "--image-size", 32, *options)
+    result = command(
+        "analyze",
+        model.format(before=checkpoints[0]),
+        "--data",
+        f"b={two_domains[0]}",
+        "--out",
+        tmp_path / "r",
+        "--image-size",
+        32,
+        *options,
+    )
     assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
 
 

@@ -17,7 +17,9 @@ def test_load_gives_tables_and_features(small_run):
 
 
 def test_unknown_names(small_run):
-    with pytest.raises(FeaturespaceError, match="features of 'aftr on dark' is not known .*did you mean 'after on dark'"):
+    with pytest.raises(
+        FeaturespaceError, match="features of 'aftr on dark' is not known .*did you mean 'after on dark'"
+    ):
         small_run.features("aftr", "dark")
     with pytest.raises(KeyError, match="did you mean 'probe'"):
         small_run.tables["probes"]

@@ -57,7 +57,7 @@ def open_npz(name: str, path: Path) -> ImageData:
         samples,
         path,
         _read=lambda index: _to_image(images[index]),
-        _hash=lambda index: hashlib.sha256(np.ascontiguousarray(images[index])).hexdigest(),
+        _hash=lambda index: hashlib.sha256(np.ascontiguousarray(images[index]).data).hexdigest(),
     )
 
 

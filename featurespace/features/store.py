@@ -125,7 +125,7 @@ class FeatureStore(Mapping[str, np.ndarray]):
             return resumed
         if path.exists():
             shutil.rmtree(path)
-        layers = [
+        layers: list[dict[str, Any]] = [
             {
                 "name": name,
                 "file": f"layers/{files.safe_name(name)}.npy",
@@ -240,5 +240,5 @@ def _digest(rows: np.ndarray) -> Any:
     digest = hashlib.sha256()
     step = max(1, CHUNK_BYTES // max(1, rows.shape[1] * rows.itemsize))
     for start in range(0, len(rows), step):
-        digest.update(np.ascontiguousarray(rows[start : start + step]))
+        digest.update(np.ascontiguousarray(rows[start : start + step]).data)
     return digest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
 MAX_CLASSES = 20
 
-RC = {
+RC: Any = {
     "font.family": "sans-serif", "font.sans-serif": ["Arial", "Helvetica", "DejaVu Sans"], "font.size": 7,
     "axes.titlesize": 7.5, "axes.labelsize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6.5, "legend.fontsize": 6.5,
     "axes.linewidth": 0.6, "xtick.major.width": 0.5, "ytick.major.width": 0.5, "xtick.major.size": 2, "ytick.major.size": 2,
@@ -52,9 +53,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 def new_figure(width_mm: float, height_mm: float) -> Figure:
     """Return an empty figure of the given size, laid out so that nothing overlaps."""
-    figure = Figure(figsize=(width_mm * MM, height_mm * MM), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.03, hspace=0.04)  # type: ignore[union-attr]
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, wspace=0.03, hspace=0.04)
+    return Figure(figsize=(width_mm * MM, height_mm * MM), layout=layout)
 
 
 def model_colours(layers: pd.DataFrame) -> dict[str, str]:

@@ -195,10 +195,10 @@ def _gap(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
             of_model = of_model.assign(p_holm=holm(of_model["p_value"].to_numpy()))
             apart = int((of_model["p_holm"] <= ALPHA).sum())
             largest = of_model.loc[of_model["value"].idxmax()]
-            where = f"largest in {of_model['value'].idxmax()}, MMD² {with_interval(largest)}, p = {number(largest['p_holm'])}; {count_of(largest)}"
-            lead = (
-                f"{data_a} and {data_b} lie apart in {apart} of {len(of_model)} layers of {model} (permutation test, Holm over layers)"
-                if apart
-                else f"No difference is shown between {data_a} and {data_b} in any layer of {model} (permutation test, Holm over layers)"
-            )
-            yield Finding("domain_gap", f"{data_a}, {data_b}", f"{lead}; {where}.", apart > 0)
+            if apart:
+                lead = f"{data_a} and {data_b} lie apart in {apart} of {len(of_model)} layers of {model}"
+            else:
+                lead = f"No difference is shown between {data_a} and {data_b} in any layer of {model}"
+            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, p = {number(largest['p_holm'])}"
+            sentence = f"{lead} (permutation test, Holm over layers); {where}; {count_of(largest)}."
+            yield Finding("domain_gap", f"{data_a}, {data_b}", sentence, apart > 0)

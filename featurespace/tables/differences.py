@@ -59,10 +59,12 @@ def probe_differences(
     sizes = np.bincount(resampling_units(groups, n)[0]) if groups is not None else None
     for model_a, model_b in combinations(stores.models, 2):
         for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-            first, second = means.get((model_b, layer_b)), means.get((model_a, layer_a))
-            if first is not None and second is not None:
-                key = {"a": model_b, "b": model_a, "layer": _both(layer_b, layer_a)}
-                rows.append(_row("probe", "accuracy", data, key, first, second, sizes))
+            # A later model against an earlier one, as after against before; but a model against its control.
+            ends = [(model_b, layer_b), (model_a, layer_a)]
+            (a, layer), (b, other) = ends[::-1] if model_b in stores.controls else ends
+            if (a, layer) in means and (b, other) in means:
+                key = {"a": a, "b": b, "layer": _both(layer, other)}
+                rows.append(_row("probe", "accuracy", data, key, means[a, layer], means[b, other], sizes))
     pixels = means.get((baseline, "input"))
     for (model, layer), mean in means.items():
         if pixels is not None and model != baseline:

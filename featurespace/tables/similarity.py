@@ -37,11 +37,7 @@ def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tu
     differences: list[dict] = []
     for data in stores.data:
         n = len(stores.samples(data))
-        if n < MIN_SAMPLES:
-            raise FeaturespaceError(
-                f"data set {data!r} has {n} images; a debiased similarity needs at least {MIN_SAMPLES}. "
-                "Add images, or leave similarity out: --only probe,embedding,gap"
-            )
+        check_size(data, n)
         prepared = _prepare(stores, data, progress)
         pairs = list(combinations_with_replacement(stores.models, 2))
         total = sum(len(prepared[a]) * len(prepared[b]) for a, b in pairs)
@@ -60,6 +56,15 @@ def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tu
         differences += cka_differences(stores, data, between)
         rows += _corresponding_rows(stores, prepared, data, n, progress)
     return validate(rows, SIMILARITY), differences
+
+
+def check_size(data: str, n: int) -> None:
+    """Raise FeaturespaceError where a data set is too small for a similarity."""
+    if n < MIN_SAMPLES:
+        raise FeaturespaceError(
+            f"data set {data!r} has {n} images; a debiased similarity needs at least {MIN_SAMPLES}. "
+            "Add images, or leave similarity out: --only probe,embedding,gap"
+        )
 
 
 def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[str, PreparedCKA]]:

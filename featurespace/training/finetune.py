@@ -123,7 +123,7 @@ def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Pat
     module = Classification(
         start.network.train().to(memory_format=torch.channels_last), classes=len(classes),
         steps=config.epochs * len(train_loader), learning_rate=config.learning_rate, weight_decay=config.weight_decay,
-    )  # type: ignore[call-overload]  # fmt: skip
+    )  # fmt: skip
     total = config.epochs * len(train_loader) * config.batch_size
     with _quiet_lightning(), progress.bar(f"finetune {start.model.label} on {data.name}", total, "images") as advance:
         trainer = _trainer(config, [_Bar(advance)])

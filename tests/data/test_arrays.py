@@ -43,8 +43,14 @@ def test_floating_grey_is_not_rounded(tmp_path, rng):
         ({"images": np.zeros((2, 4, 4, 7), np.uint8)}, "have shape"),
         ({"images": np.zeros((2, 4, 4), np.int64)}, "are int64; expected uint8, uint16 or floating"),
         ({"images": np.full((2, 4, 4), 3.0)}, r"range from 3 to 3; scale them to 0\.\.1"),
-        ({"images": np.array([[[0.0]], [[np.nan]]])}, "1 of 2 images in .* hold NaN or infinity, the first is number 1"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "label": np.zeros(3)}, r"'label' in .* has shape \(3,\), expected \(2,\)"),
+        (
+            {"images": np.array([[[0.0]], [[np.nan]]])},
+            "1 of 2 images in .* hold NaN or infinity, the first is number 1",
+        ),
+        (
+            {"images": np.zeros((2, 4, 4), np.uint8), "label": np.zeros(3)},
+            r"'label' in .* has shape \(3,\), expected \(2,\)",
+        ),
         ({"images": np.array([None, "x"], dtype=object)}, "cannot be read .*no objects"),
     ],
 )

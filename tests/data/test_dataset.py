@@ -17,7 +17,12 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "label", "path"),
-    [("x=a/b", "x", "a/b"), ("a/b=c", "b_c", "a/b=c"), ("x=a=b", "x", "a=b"), ("some/my images", "my_images", "some/my images")],
+    [
+        ("x=a/b", "x", "a/b"),
+        ("a/b=c", "b_c", "a/b=c"),
+        ("x=a=b", "x", "a=b"),
+        ("some/my images", "my_images", "some/my images"),
+    ],
 )
 def test_parse(text, label, path):
     assert parse_data_spec(text) == (label, type(parse_data_spec(text)[1])(path))

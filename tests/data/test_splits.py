@@ -8,7 +8,9 @@ from featurespace.errors import FeaturespaceError
 
 
 def samples(labels, groups=None, split=None):
-    return make_samples("x", id=[str(i) for i in range(len(labels))], path=[None] * len(labels), label=labels, group=groups, split=split)
+    return make_samples(
+        "x", id=[str(i) for i in range(len(labels))], path=[None] * len(labels), label=labels, group=groups, split=split
+    )
 
 
 def test_a_given_split_is_used(rng):

@@ -28,7 +28,9 @@ def data(two_domains):
 
 def test_values_equal_a_plain_forward_pass(tmp_path, model, data):
     store = extract(model, data, tmp_path / "s", options=OPTIONS)
-    images = torch.cat([torch.from_numpy(inputs) for _, inputs, _ in input_batches(data, model.preprocessing, batch_size=20)])
+    images = torch.cat(
+        [torch.from_numpy(inputs) for _, inputs, _ in input_batches(data, model.preprocessing, batch_size=20)]
+    )
     with torch.inference_mode():
         expected = model.network(images)
     np.testing.assert_allclose(store["pooled"], expected.numpy(), rtol=1e-4, atol=1e-5)
@@ -97,10 +99,14 @@ def broken_folder(tmp_path, bad=(2, 5)):
 
 def test_unreadable_images_are_left_out_and_named(tmp_path, model):
     progress = Progress()
-    store = extract(model, broken_folder(tmp_path), tmp_path / "s", options=ExtractOptions(batch_size=3), progress=progress)
+    store = extract(
+        model, broken_folder(tmp_path), tmp_path / "s", options=ExtractOptions(batch_size=3), progress=progress
+    )
     assert store.samples["id"].tolist() == [f"{index}.png" for index in (0, 1, 3, 4, 6, 7)]
     assert len(progress.messages) == 2 and "2.png" in progress.messages[0] and "5.png" in progress.messages[1]
-    alone = extract(model, open_data(f"x={tmp_path / 'images'}").subset(np.array([6, 7])), tmp_path / "t", options=OPTIONS)
+    alone = extract(
+        model, open_data(f"x={tmp_path / 'images'}").subset(np.array([6, 7])), tmp_path / "t", options=OPTIONS
+    )
     np.testing.assert_allclose(store["pooled"][-2:], alone["pooled"], rtol=1e-3, atol=1e-5)
 
 
@@ -119,7 +125,9 @@ def test_nan_features_name_model_layer_and_count(tmp_path, data):
     broken = load_model(parse_model_spec("m=test_resnet@random"), image_size=32)
     with torch.no_grad():
         next(iter(broken.network.layer3.parameters())).fill_(float("nan"))
-    with pytest.raises(FeaturespaceError, match=r"model 'm', layer 'layer3\.0': features of 72 of 72 images of 'bright' are NaN"):
+    with pytest.raises(
+        FeaturespaceError, match=r"model 'm', layer 'layer3\.0': features of 72 of 72 images of 'bright' are NaN"
+    ):
         extract(broken, data, tmp_path / "s", options=OPTIONS)
     with pytest.raises(FeaturespaceError, match="NaN"):  # and again from the finished store
         extract(broken, data, tmp_path / "s", options=OPTIONS)

@@ -41,7 +41,10 @@ def test_parquet_by_path(tmp_path, data):
         ({"id": ["a"] * 72, "f": range(72)}, "repeats ids"),
         ({"f": range(5)}, "has 5 rows without ids, data set 'bright' has 72 images; add a column 'id'"),
         ({"id": [f"z{i}" for i in range(72)], "f": range(72)}, "no features for 72 of 72 images of 'bright'"),
-        ({"id": [f"z{i}" for i in range(3)], "f": [1, None, 2]}, "1 of 3 rows hold NaN or infinity, the first is row 2"),
+        (
+            {"id": [f"z{i}" for i in range(3)], "f": [1, None, 2]},
+            "1 of 3 rows hold NaN or infinity, the first is row 2",
+        ),
         ({"id": ["a"], "word": ["b"]}, r"no numeric columns beside \['id'\]"),
     ],
 )

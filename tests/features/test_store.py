@@ -9,11 +9,15 @@ KEY = {"weights": "w", "data": "d"}
 
 
 def samples(n):
-    return pd.DataFrame({"id": [f"i{index}" for index in range(n)], "path": "p", "label": "a", "group": None, "split": None})
+    return pd.DataFrame(
+        {"id": [f"i{index}" for index in range(n)], "path": "p", "label": "a", "group": None, "split": None}
+    )
 
 
 def create(path, n=6, key=KEY):
-    return FeatureStore.create(path, key=key, names=("m", "d"), samples=samples(n), widths={"a.0": 2, "x:1": 3}, batch_size=2)
+    return FeatureStore.create(
+        path, key=key, names=("m", "d"), samples=samples(n), widths={"a.0": 2, "x:1": 3}, batch_size=2
+    )
 
 
 def batch(start, rng=None):

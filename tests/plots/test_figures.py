@@ -44,7 +44,10 @@ def probe_of(layers, domains=("ct", "mr")):
          "ci_low": 0.4, "ci_high": 0.8, "n_train": 1000, "n_test": 500, "n_classes": 4, "chance": 0.25, "unit": "group"}
         for data in domains for model, layer, depth in layers[["model", "layer", "depth"]].itertuples(index=False)
     ]  # fmt: skip
-    rows += [{**rows[0], "data": data, "model": "pixels", "layer": "input", "value": 0.3, "ci_low": 0.25, "ci_high": 0.35} for data in domains]
+    rows += [
+        {**rows[0], "data": data, "model": "pixels", "layer": "input", "value": 0.3, "ci_low": 0.25, "ci_high": 0.35}
+        for data in domains
+    ]
     return pd.DataFrame(rows)
 
 
@@ -63,7 +66,20 @@ def embedding_of(models, classes=12, n=200):
                       "label": [f"a rather long class name {i % classes}" for i in range(n)], "x": rng.normal(size=n), "y": rng.normal(size=n)})
         for model in models
     ]  # fmt: skip
-    quality = pd.DataFrame([{"method": "umap", "model": m, "layer": "pooled", "data": "ct", "metric": "trustworthiness", "value": 0.9, "n": n} for m in models])
+    quality = pd.DataFrame(
+        [
+            {
+                "method": "umap",
+                "model": m,
+                "layer": "pooled",
+                "data": "ct",
+                "metric": "trustworthiness",
+                "value": 0.9,
+                "n": n,
+            }
+            for m in models
+        ]
+    )
     return pd.concat(frames), quality
 
 
@@ -73,7 +89,9 @@ def overlapping_texts(figure):
     with matplotlib.rc_context(RC):
         canvas.draw()
         renderer = canvas.get_renderer()
-        texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]
+        texts = [
+            text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()
+        ]
         boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
     width, height = figure.bbox.width, figure.bbox.height
     boxes = [(name, box) for name, box in boxes if box.width > 1 and box.height > 1]
@@ -114,7 +132,12 @@ def test_heatmap_shows_each_value_in_its_square_and_hatches_what_is_missing():
         table["layer_b"] == "stages.0.blocks.3")  # fmt: skip
     figure = similarity_heatmap(table[~gone], layers, data="ct")
     panels = [axes for axes in figure.axes if axes.images and axes.get_xlabel()]
-    assert [(axes.get_ylabel(), axes.get_xlabel()) for axes in panels] == [("a", "a"), ("a", "b"), ("b", "b"), ("a", "untrained")]
+    assert [(axes.get_ylabel(), axes.get_xlabel()) for axes in panels] == [
+        ("a", "a"),
+        ("a", "b"),
+        ("b", "b"),
+        ("a", "untrained"),
+    ]
     image = panels[1].images[0]
     row = table[(table["model_a"] == "a") & (table["model_b"] == "b") & (table["data"] == "ct") & (table["layer_a"] == "stages.0.blocks.2")
                 & (table["layer_b"] == "stages.1.blocks.0")].iloc[0]  # fmt: skip

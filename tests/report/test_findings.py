@@ -71,14 +71,20 @@ def test_the_control_is_counted_by_holm(tmp_path):
      (0.2, 0.06, "no difference is shown between linear probes on the last layer of b and on a", False)],
 )  # fmt: skip
 def test_probes_are_told_by_p_at_the_last_layer(tmp_path, value, p, words, shown):
-    rows = [difference("probe", "b", "a", "stem", 0.3, 0.0001, 0.0002), difference("probe", "b", "a", "last", value, p, p)]
+    rows = [
+        difference("probe", "b", "a", "stem", 0.3, 0.0001, 0.0002),
+        difference("probe", "b", "a", "last", value, p, p),
+    ]
     scores = [score(model, layer, 0.5) for model in "ab" for layer in ("stem", "last")]
     (found,) = findings(written_run(tmp_path, layers=LAYERS, probe=scores, differences=rows))
     assert words in found.sentence and found.shown is shown
     assert f"p = {p:.3f}" in found.sentence and "n = 60 training and 40 test images in 12 groups" in found.sentence
 
 
-@pytest.mark.parametrize(("p", "start", "shown"), [(0.001, "ct and mr lie apart in 2 of 2 layers", True), (0.2, "No difference is shown", False)])
+@pytest.mark.parametrize(
+    ("p", "start", "shown"),
+    [(0.001, "ct and mr lie apart in 2 of 2 layers", True), (0.2, "No difference is shown", False)],
+)
 def test_gaps_are_told_by_p(tmp_path, p, start, shown):
     found = findings(written_run(tmp_path, layers=LAYERS, domain_gap=[gap("stem", 0.2, p), gap("last", 0.4, p)]))
     assert len(found) == 1 and found[0].sentence.startswith(start) and found[0].shown is shown
@@ -98,13 +104,23 @@ def test_every_number_of_a_run_is_in_its_tables(small_run):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.12345, "0.123"), (-0.02, "-0.020"), (0.00012, "1.20e-04"), (0.0, "0.000"), (12345.6, "12,346"), (np.nan, "not estimated")]
+    ("value", "text"),
+    [
+        (0.12345, "0.123"),
+        (-0.02, "-0.020"),
+        (0.00012, "1.20e-04"),
+        (0.0, "0.000"),
+        (12345.6, "12,346"),
+        (np.nan, "not estimated"),
+    ],
 )
 def test_numbers(value, text):
     assert number(value) == text
 
 
 def test_an_interval_that_is_missing_says_why():
-    row = pd.Series({"value": 0.5, "ci_low": np.nan, "ci_high": np.nan, "interval": "none: 3 groups, at least 5 needed"})
+    row = pd.Series(
+        {"value": 0.5, "ci_low": np.nan, "ci_high": np.nan, "interval": "none: 3 groups, at least 5 needed"}
+    )
     assert with_interval(row) == "0.500 (no interval: 3 groups, at least 5 needed)"
     assert count_of(pd.Series({"n": 1200, "unit": "sample", "n_groups": 1200})) == "n = 1,200 images"

@@ -63,6 +63,9 @@ def test_errors(rng):
 def test_holm_is_over_the_layers_of_one_comparison():
     base = {"analysis": "probe", "metric": "accuracy", "data": "d", "b": "y", "value": 0.1, "ci_low": 0, "ci_high": 1, "n": 9,
             "value_a": 1, "value_b": 0.9, "interval": "i", "level": 0.95, "unit": "sample", "n_groups": 9}  # fmt: skip
-    rows = [{**base, "a": a, "layer": layer, "p_value": p} for a, layer, p in [("x", "1", 0.01), ("x", "2", 0.04), ("z", "1", 0.04)]]
+    rows = [
+        {**base, "a": a, "layer": layer, "p_value": p}
+        for a, layer, p in [("x", "1", 0.01), ("x", "2", 0.04), ("z", "1", 0.04)]
+    ]
     assert with_holm(rows)["p_holm"].tolist() == pytest.approx([0.02, 0.04, 0.04])
     assert len(with_holm([])) == 0

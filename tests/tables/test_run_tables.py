@@ -13,7 +13,9 @@ from sklearn.metrics.pairwise import rbf_kernel
 def layer_file(run_path, model, data, layer):
     folder = Path(run_path) / "features" / model / data
     manifest = json.loads((folder / "manifest.json").read_text())
-    return np.load(folder / next(each["file"] for each in manifest["layers"] if each["name"] == layer)).astype(np.float64)
+    return np.load(folder / next(each["file"] for each in manifest["layers"] if each["name"] == layer)).astype(
+        np.float64
+    )
 
 
 def song_hsic(K, L):
@@ -21,7 +23,9 @@ def song_hsic(K, L):
     n = len(K)
     K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
     one = np.ones(n)
-    return (np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)) / (n * (n - 3))
+    return (
+        np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)
+    ) / (n * (n - 3))
 
 
 def slow_cka(X, Y):
@@ -50,7 +54,9 @@ def test_values_equal_songs_formula(cka, small_run):
 
 
 def test_intervals_equal_a_jackknife_that_leaves_each_group_out(cka, small_run):
-    groups = pd.read_parquet(small_run.path / "features" / "before" / "bright" / "samples.parquet")["group"].to_numpy(str)
+    groups = pd.read_parquet(small_run.path / "features" / "before" / "bright" / "samples.parquet")["group"].to_numpy(
+        str
+    )
     row = cka[(cka["model_a"] == "before") & (cka["model_b"] == "after") & (cka["data"] == "bright")].iloc[-1]
     X, Y = (layer_file(small_run.path, row[f"model_{s}"], "bright", row[f"layer_{s}"]) for s in "ab")
     values = np.array([slow_cka(X[groups != g], Y[groups != g]) for g in np.unique(groups)])
@@ -111,7 +117,10 @@ def test_mmd_equals_the_double_sum(small_run):
 
 def test_probe_rows(small_run):
     table = small_run.tables["probe"]
-    assert set(table["metric"]) == {"accuracy", "balanced_accuracy", "auc_macro"} and set(table["probe"]) == {"linear", "knn"}
+    assert set(table["metric"]) == {"accuracy", "balanced_accuracy", "auc_macro"} and set(table["probe"]) == {
+        "linear",
+        "knn",
+    }
     assert (table["n_train"] == 48).all() and (table["n_test"] == 24).all()
     assert table.loc[table["metric"] == "accuracy", "chance"].unique() == pytest.approx([1 / 3])
     assert set(table["model"]) == {"before", "after", "untrained", "pixels"}
@@ -122,9 +131,11 @@ def test_differences_are_those_of_the_values(small_run):
     table = small_run.tables["differences"]
     np.testing.assert_allclose(table["value"], table["value_a"] - table["value_b"], atol=1e-12)
     assert (table["p_holm"].dropna() >= table.loc[table["p_holm"].notna(), "p_value"]).all()
-    assert {("similarity", "before / after", "before / untrained"), ("probe", "after", "before"), ("probe", "after", "pixels")} <= set(
-        zip(table["analysis"], table["a"], table["b"])
-    )
+    assert {
+        ("similarity", "before / after", "before / untrained"),
+        ("probe", "after", "before"),
+        ("probe", "after", "pixels"),
+    } <= set(zip(table["analysis"], table["a"], table["b"]))
 
 
 def test_embedding_has_every_image_once_a_picture(small_run):

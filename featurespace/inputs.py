@@ -1,0 +1,146 @@
+"""What the jobs begin with: models, controls and images from a configuration, and their features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featurespace import seeding
+from featurespace.config import AnalyzeConfig
+from featurespace.progress import Progress
+from featurespace.run import Run
+
+if TYPE_CHECKING:
+    from featurespace.data.dataset import ImageData
+    from featurespace.features.table import FeatureTable
+    from featurespace.models.load import Model
+    from featurespace.tables.stores import Stores
+
+PIXEL_SIDE = 32  # raw pixels are scaled to 32 x 32 for the baseline
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Models (controls last), the label of the model each control belongs to, images, and their hashes."""
+
+    models: list[Model | FeatureTable]
+    controls: dict[str, str]
+    images: list[ImageData]
+    hashes: dict[str, str]
+    threads: int
+
+
+def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
+    from featurespace.data.specs import open_all
+    from featurespace.device import resolve_device, set_threads
+    from featurespace.features.table import read_feature_table
+    from featurespace.models.load import Model, load_model
+    from featurespace.models.specs import parse_model_specs
+    from featurespace.tables.similarity import check_size
+
+    threads = set_threads(config.threads)
+    resolve_device(config.device)
+    specs = parse_model_specs(list(config.models))
+    images = [_limited(each, config, progress) for each in open_all(list(config.data))]
+    for each in images:
+        if "similarity" in config.analyses:
+            check_size(each.name, len(each))
+        for note in each.notes:
+            progress.say(f"{each.name}: {note}")
+    loaded: list[Model | FeatureTable] = []
+    for spec in specs:
+        if spec.source == "features":
+            assert spec.path is not None
+            loaded.append(read_feature_table(spec.label, spec.text, spec.path))
+            continue
+        model = load_model(spec, seed=config.seed, image_size=config.image_size)
+        if model.match is not None:
+            progress.say(f"{model.label}: {model.match.summary()}")
+        loaded.append(model)
+    networks = [model for model in loaded if isinstance(model, Model)]
+    controls = _controls(networks, {model.label for model in loaded}, images, config, progress)
+    owners = {control.label: next(each.label for each in networks if each.arch == control.arch) for control in controls}
+    hashes = {each.name: each.fingerprint() for each in images}
+    return Inputs([*loaded, *controls], owners, images, hashes, threads)
+
+
+def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> ImageData:
+    from featurespace.data.splits import stratified_rows
+
+    if config.limit is None or len(data) <= config.limit:
+        return data
+    rows = stratified_rows(data.samples, config.limit, rng=seeding.child(config.seed, "limit", data.name))
+    progress.say(f"{data.name}: {len(rows)} of {len(data)} images (--limit, stratified by label and split)")
+    return data.subset(rows)
+
+
+def _controls(
+    models: list[Model], taken: set[str], images: list[ImageData], config: AnalyzeConfig, progress: Progress
+) -> list[Model]:
+    """One untrained copy of every architecture that has a trained model, BatchNorm statistics from the data."""
+    from featurespace.features.batchnorm import estimate_batchnorm
+    from featurespace.models.load import untrained_control
+
+    if not config.control:
+        return []
+    if sum(map(len, images)) < 2:
+        progress.say("no control: its BatchNorm statistics cannot be estimated on one image")
+        return []
+    controls: dict[str, Model] = {}
+    for model in models:
+        if model.arch in controls:
+            continue
+        label = "untrained" if len({each.arch for each in models}) == 1 else f"untrained-{model.arch.replace('/', '-')}"
+        if label in taken:
+            progress.say(f"no control for {model.arch}: a model is labelled {label!r} already")
+            continue
+        control = replace(
+            untrained_control(model, seed=seeding.child_seed(config.seed, "control", model.arch)), label=label
+        )
+        controls[model.arch] = estimate_batchnorm(
+            control, images, rng=seeding.child(config.seed, "batchnorm", model.arch)
+        )
+    return list(controls.values())
+
+
+def extract_all(
+    run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress
+) -> tuple[Stores, dict[str, np.ndarray]]:
+    from featurespace.device import resolve_device
+    from featurespace.features.extract import ExtractOptions, extract
+    from featurespace.features.table import FeatureTable, store_table
+    from featurespace.tables.stores import Stores
+
+    layers = config.layers if config.layers in ("blocks", "stages") else tuple(config.layers.split(","))
+    options = ExtractOptions(
+        layers=layers, pool=config.pool, precision=config.precision, device=str(resolve_device(config.device)),
+        batch_size=config.batch_size, on_bad_image=config.on_bad_image,
+    )  # fmt: skip
+    stores = {}
+    with progress.stage("features"):
+        for data in inputs.images:
+            for model in inputs.models:
+                path, fingerprint = run.store_path(model.label, data.name), inputs.hashes[data.name]
+                if isinstance(model, FeatureTable):
+                    store = store_table(model, data, path, fingerprint=fingerprint)
+                else:
+                    store = extract(model, data, path, options=options, fingerprint=fingerprint, progress=progress)
+                stores[model.label, data.name] = store
+    collected = Stores(stores, inputs.controls)
+    if "probe" not in config.analyses:
+        return collected, {}
+    with progress.stage("raw pixels"):
+        return collected, {
+            data.name: _pixels(data, collected) for data in inputs.images if data.column("label") is not None
+        }
+
+
+def _pixels(data: ImageData, stores: Stores) -> np.ndarray:
+    # In the order and selection of the stores, which leave unreadable images out.
+    from featurespace.data.transforms import resize_and_crop, to_unit_range
+
+    rows = data.samples.reset_index().set_index("id")["index"].loc[stores.samples(data.name)["id"]]
+    flat = (to_unit_range(resize_and_crop(data.image(int(row)), PIXEL_SIDE, PIXEL_SIDE), channels=3) for row in rows)
+    return np.stack([image.ravel() for image in flat])
