@@ -39,10 +39,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def set_threads(count: int | None) -> int:
-    """Use ``count`` threads (default: the cores this process may run on) in torch, and return the number."""
+    """Use ``count`` threads in torch and return the number; by default ``OMP_NUM_THREADS``, or all cores there are.
+
+    More threads than free cores slow small networks down a hundredfold, because every layer waits for the slowest.
+    """
     import torch
 
-    threads = count or available_cores()
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = count or (int(asked) if asked.isdigit() and int(asked) > 0 else available_cores())
     torch.set_num_threads(threads)
     return threads
 

@@ -33,6 +33,7 @@ class Inputs:
 
 
 def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
+    """Read every model and data set, and make the controls; raises FeaturespaceError before any long work."""
     from featurespace.data.specs import open_all
     from featurespace.device import resolve_device, set_threads
     from featurespace.features.table import read_feature_table
@@ -108,6 +109,7 @@ def _controls(
 def extract_all(
     run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress
 ) -> tuple[Stores, dict[str, np.ndarray]]:
+    """Return the features of every model on every data set, and the raw pixels of the labelled ones."""
     from featurespace.device import resolve_device
     from featurespace.features.extract import ExtractOptions, extract
     from featurespace.features.table import FeatureTable, store_table

@@ -29,7 +29,9 @@ ANALYZE = {
     "batch_size": Option(64, "Images a batch."),
     "precision": Option("fp32", "Precision of the forward pass: fp32 or bf16. Statistics are float64 either way."),
     "device": Option("auto", "auto, cpu, cuda, cuda:0, mps."),
-    "threads": Option(None, "Threads of the forward pass; by default the cores this process may use."),
+    "threads": Option(
+        None, "Threads of the forward pass; by default OMP_NUM_THREADS, or the cores this process may use."
+    ),
     "seed": Option(0, "Seed of everything random."),
     "on_bad_image": Option(
         "skip", "An image that cannot be read is left out and named (skip), or ends the run (error)."

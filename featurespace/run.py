@@ -157,6 +157,8 @@ class Run:
 
         # Text stays text; no dates and no random names in the files: the same run makes the same bytes.
         metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not once a format
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}):
             for suffix in FIGURE_FORMATS:
                 files.write_atomic(

@@ -1,8 +1,14 @@
-import matplotlib
-import numpy as np
-import pandas as pd
-import pytest
-from PIL import Image
+import os
+
+# Before NumPy and torch are imported: one thread each, because small work on busy cores waits for its slowest thread.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import matplotlib  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
 
 matplotlib.use("Agg")
 
