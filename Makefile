@@ -31,7 +31,7 @@ ifdef UV
 	uv pip install --python $(BIN)/python --compile-bytecode -e ".[$*]"
 else
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[$*]"
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 endif
 	$(BIN)/python -m compileall -q featurespace
 	touch $@

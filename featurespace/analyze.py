@@ -58,10 +58,11 @@ def analyze(
     with progress.stage("read models and data"):
         inputs = read_inputs(config, progress)
     stores, pixels = extract_all(run, config, inputs, progress)
+    run.forget_tables_of_other_features(stores.key())
     _write_tables(run, config, stores, pixels, inputs.models, progress)
     with progress.stage("figures"):
-        _write_figures(run)
-    _write_records(run, config, inputs, stores, progress, started)
+        drawn = _write_figures(run)
+    _write_records(run, config, inputs, stores, drawn, progress, started)
     return run
 
 
@@ -120,22 +121,25 @@ def _write_tables(
             run.write_table("embedding_quality", quality)
 
 
-def _write_figures(run: Run) -> None:
+def _write_figures(run: Run) -> list[str]:
     from featurespace.plots.all import figures
 
+    names = []
     for name, figure in figures(run.tables):
         run.write_figure(name, figure)
+        names.append(name)
+    return names
 
 
 def _write_records(
-    run: Run, config: AnalyzeConfig, inputs: Inputs, stores: Stores, progress: Progress, started: str
+    run: Run, config: AnalyzeConfig, inputs: Inputs, stores: Stores, drawn: list[str], progress: Progress, started: str
 ) -> None:
     from featurespace.report.findings import findings
     from featurespace.report.write import write_report
 
     run.write_json("summary.json", {
         "models": [model for model in stores.models if model not in stores.controls], "controls": list(stores.controls),
-        "data": stores.data, "findings": [each._asdict() for each in findings(run)],
+        "data": stores.data, "figures": drawn, "findings": [each._asdict() for each in findings(run)],
     })  # fmt: skip
     run.write_json("provenance.json", {
         "command": provenance.command_line(), "started": started, "finished": provenance.now(), "seed": config.seed,

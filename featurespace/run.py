@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,15 @@ class Run:
             raise FeaturespaceError(
                 f"{self.path} cannot be written ({error.strerror}); choose another --out"
             ) from error
+
+    def forget_tables_of_other_features(self, key: str) -> None:
+        """Delete tables and figures that were made from other features than those with this key."""
+        record = self.path / "tables" / "source.json"
+        known = files.read_json(record).get("features") if record.is_file() else None
+        if known != key:
+            shutil.rmtree(self.path / "tables", ignore_errors=True)
+            shutil.rmtree(self.path / "figures", ignore_errors=True)
+            files.write_json(record, {"features": key})
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""

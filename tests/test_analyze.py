@@ -57,6 +57,20 @@ def test_changed_weights_are_never_mistaken_for_the_old_ones(arguments, tmp_path
     assert np.abs(second.features("m", "dark")["pooled"] - old).max() > 0
 
 
+def test_tables_of_the_old_weights_do_not_stay_beside_new_ones(arguments, tmp_path):
+    models, data = arguments
+    state = torch.load(models[0].partition("@")[2], weights_only=True)
+    torch.save(state, tmp_path / "w.pth")
+    options = {"image_size": 32, "layers": "stages", "control": False}
+    run = fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", only="probe", **options)
+    fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", only="gap", **options)
+    assert {"probe", "domain_gap"} <= set(run.tables)
+    state["conv1.0.weight"] *= -1
+    torch.save(state, tmp_path / "w.pth")
+    fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", only="gap", **options)
+    assert "probe" not in run.tables and not run.figure_path("probe_by_depth").exists()
+
+
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_any_number_of_models(arguments, tmp_path, count):
     models = [f"m{index}=test_resnet@{arguments[0][index % 2].partition('@')[2]}" for index in range(count)]

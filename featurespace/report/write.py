@@ -65,11 +65,20 @@ def write_report(run: Run) -> None:
         (package_files("featurespace.report") / "template.html").read_text(encoding="utf-8")
     )
     provenance = run.provenance
-    found = [Finding(**each) for each in run.summary["findings"]]
+    summary = run.summary
+    found = [Finding(**each) for each in summary["findings"]]
     files.write_text(run.report, template.render(
-        title=" / ".join(run.summary["models"]), summary=run.summary, provenance=provenance, findings=found,
+        title=" / ".join(summary["models"]), summary=summary, lead=_lead(found), provenance=provenance, findings=found,
         sections=list(_sections(run, found)), match=_match_rows(run), total=sum(provenance["seconds"].values()),
     ))  # fmt: skip
+
+
+def _lead(found: list[Finding]) -> list[Finding]:
+    # The first finding of each kind on each data set: those of the first two models.
+    first: dict[tuple[str, str], Finding] = {}
+    for each in found:
+        first.setdefault((each.table, each.data), each)
+    return list(first.values())
 
 
 def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
@@ -77,9 +86,9 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
         if table not in run.tables:
             continue
         figures = [
-            _figure(run, file.stem, [each.sentence for each in found if each.table == table])
-            for prefix in prefixes
-            for file in sorted((run.path / "figures").glob(f"{prefix}*.png"))
+            _figure(run, name, [each.sentence for each in found if each.table == table])
+            for name in run.summary["figures"]
+            if name.startswith(prefixes)
         ]
         own = [each._asdict() for each in found if each.table == table]
         yield Section(title, explanation, own, figures, list(_tables(run, table)))

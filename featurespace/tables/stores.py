@@ -10,6 +10,7 @@ import pandas as pd
 
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
+from featurespace.files import hash_value
 
 
 @dataclass
@@ -41,6 +42,11 @@ class Stores:
         """Labels of the models, controls last."""
         names = list(dict.fromkeys(model for model, _ in self.stores))
         return sorted(names, key=lambda name: name in self.controls)
+
+    def key(self) -> str:
+        """Return a hash that changes with anything that can change a feature of any store."""
+        keys = {f"{model}\0{data}": store.manifest["key_sha256"] for (model, data), store in self.stores.items()}
+        return hash_value(keys)
 
     @property
     def data(self) -> list[str]:
