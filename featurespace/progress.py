@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def shortened(names: list[str], *, shown: int = 4) -> str:
+    """Return names in one line; of a long list the first few and how many more there are."""
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
+
+
 class Progress:
     """Silent progress: keeps the time of every stage and the messages; `RichProgress` also shows them.
 

@@ -205,3 +205,32 @@ def _slow_cka(X, Y):
 
     K, L = X @ X.T, Y @ Y.T
     return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
+
+
+def folder_of(tmp_path, rng, counts):
+    for label, count in counts.items():
+        for index in range(count):
+            path = tmp_path / "images" / label / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    return f"x={tmp_path / 'images'}"
+
+
+def test_a_class_with_one_image_is_left_out_and_said_once(tmp_path, rng):
+    progress = Progress()
+    data = folder_of(tmp_path, rng, {"a": 12, "b": 12, "rare": 1})
+    run = fs.analyze(["test_resnet@random"], [data], tmp_path / "r", image_size=32, only="probe", progress=progress)
+    said = [each for each in progress.messages if "left out" in each]
+    assert said == ["probe on 'x': 1 images of 1 classes with fewer than 2 training images are left out (rare)"]
+    assert run.tables["probe"]["n_classes"].unique().tolist() == [2]
+
+
+def test_constant_features_are_said_once_and_not_made_up(tmp_path, rng):
+    (tmp_path / "images").mkdir()
+    for index in range(20):
+        Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "images" / f"{index}.png")
+    progress = Progress()
+    run = fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'images'}"], tmp_path / "r", image_size=32, only="similarity", progress=progress)
+    said = [each for each in progress.messages if "no similarity" in each]
+    assert len(said) == 1 and "constant" in said[0] and "and 8 more" in said[0]
+    assert len(run.tables["similarity"]) == 0 and run.report.exists()

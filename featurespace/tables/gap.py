@@ -9,7 +9,7 @@ import pandas as pd
 from featurespace import seeding
 from featurespace.metrics.distribution import frechet_distance, frechet_distance_corrected
 from featurespace.metrics.mmd import mmd2_permutation
-from featurespace.progress import Progress
+from featurespace.progress import Progress, shortened
 from featurespace.tables.schema import DOMAIN_GAP, interval_columns, validate
 from featurespace.tables.stores import Stores
 
@@ -29,14 +29,17 @@ def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) ->
     if not pairs:
         progress.say("no domain gap: it needs two data sets (--data twice)")
     rows: list[dict] = []
+    failures: dict[str, list[str]] = {}
     with progress.bar("domain gap", len(jobs), "layers") as advance:
         for data_a, data_b, model, layer in jobs:
             key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
             try:
                 rows += _gap_rows(stores, key, seed=seed)
             except ValueError as error:
-                progress.say(f"no domain gap for model {model!r}, layer {layer!r}, {data_a!r} to {data_b!r}: {error}")
+                failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
             advance(1)
+    for reason, places in failures.items():
+        progress.say(f"no domain gap for {shortened(places)}, {reason}")
     return validate(rows, DOMAIN_GAP)
 
 

@@ -13,11 +13,12 @@ from featurespace.data.splits import train_test_rows
 from featurespace.errors import FeaturespaceError
 from featurespace.metrics.probe import knn_probe, linear_probe
 from featurespace.metrics.scores import probe_scores
-from featurespace.progress import Progress
+from featurespace.progress import Progress, shortened
 from featurespace.tables.differences import probe_differences
 from featurespace.tables.schema import PROBE, interval_columns, validate
 from featurespace.tables.stores import Stores
 
+MIN_PER_CLASS = 2  # training images; with one, no cross-validation can hold any back
 PIXELS = "pixels"  # the baseline's name in the column `model`
 
 
@@ -60,6 +61,7 @@ def probe_tables(
         if data in pixels:
             jobs.append((PIXELS, "input", pixels[data]))
         correct: dict[tuple[str, str], np.ndarray] = {}
+        failures: dict[str, list[str]] = {}
         with progress.bar(f"probes on {data}", len(jobs), "layers") as advance:
             for model, layer, X in jobs:
                 key = {"model": model, "layer": layer, "data": data}
@@ -67,8 +69,10 @@ def probe_tables(
                     scored, correct[model, layer] = _probe_rows(X, split, key, seed=seed)
                     rows += scored
                 except ValueError as error:
-                    progress.say(f"no probe for model {model!r}, layer {layer!r} on {data!r}: {error}")
+                    failures.setdefault(str(error), []).append(f"{model} {layer}")
                 advance(1)
+        for reason, places in failures.items():
+            progress.say(f"no probe on {data!r} for {shortened(places)}: {reason}")
         differences += probe_differences(stores, data, correct, split.take(split.test), PIXELS)
     return validate(rows, PROBE), differences
 
@@ -86,13 +90,24 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
     except FeaturespaceError as error:
         progress.say(f"no probe on {data!r}: {error}")
         return None
-    known = set(labels[train])
-    unseen = np.array([label not in known for label in labels[test]])
-    if unseen.any():
-        progress.say(f"probe on {data!r}: {unseen.sum()} test images of classes without training images are left out")
-        test = test[~unseen]
-    progress.say(f"probe on {data!r}: {len(train)} training and {len(test)} test images, {how}")
-    return Split(train, test, labels, stores.column(data, "group"))
+    names, counts = np.unique(labels[train], return_counts=True)
+    learnable = names[counts >= MIN_PER_CLASS]
+    kept = [rows[np.isin(labels[rows], learnable)] for rows in (train, test)]
+    lost = len(train) + len(test) - len(kept[0]) - len(kept[1])
+    if lost:
+        classes = sorted(set(labels[np.r_[train, test]]) - set(learnable))
+        progress.say(
+            f"probe on {data!r}: {lost} images of {len(classes)} classes with fewer than {MIN_PER_CLASS} training images are "
+            f"left out ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+        )
+    if len(learnable) < 2 or not len(kept[1]):
+        progress.say(
+            f"no probe on {data!r}: {len(learnable)} classes have {MIN_PER_CLASS} training images or more, and {len(kept[1])} "
+            "test images are of those; a probe needs two such classes and a test image"
+        )
+        return None
+    progress.say(f"probe on {data!r}: {len(kept[0])} training and {len(kept[1])} test images, {how}")
+    return Split(kept[0], kept[1], labels, stores.column(data, "group"))
 
 
 def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> tuple[list[dict], np.ndarray]:

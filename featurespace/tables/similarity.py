@@ -10,7 +10,7 @@ from featurespace.errors import FeaturespaceError
 from featurespace.metrics.alignment import cka_estimate, prepare_cka
 from featurespace.metrics.hsic import PreparedCKA
 from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_neighbours, procrustes_distance
-from featurespace.progress import Progress
+from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
 from featurespace.tables.differences import cka_differences
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
@@ -70,13 +70,16 @@ def check_size(data: str, n: int) -> None:
 def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[str, PreparedCKA]]:
     groups = stores.column(data, "group")
     prepared: dict[str, dict[str, PreparedCKA]] = {}
+    failures: dict[str, list[str]] = {}
     for model in stores.models:
         prepared[model] = {}
         for layer in stores.layers(model):
             try:
                 prepared[model][layer] = prepare_cka(stores.features(model, data, layer), groups=groups)
             except ValueError as error:
-                progress.say(f"no similarity for model {model!r}, layer {layer!r} on {data!r}: {error}")
+                failures.setdefault(str(error).removeprefix("X "), []).append(f"{model} {layer}")
+    for reason, places in failures.items():
+        progress.say(f"no similarity on {data!r} for {shortened(places)}: {reason}")
     return prepared
 
 
