@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from featurespace import provenance
 from featurespace.config import AnalyzeConfig, make_config, read_config, to_yaml
@@ -110,7 +111,8 @@ def _write_tables(
             table, tested = probe_tables(stores, pixels, seed=config.seed, progress=progress)
             run.write_table("probe", table)
             differences += tested
-    run.write_table("differences", with_holm(differences))
+    if "similarity" in config.analyses or "probe" in config.analyses:
+        run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
     if "gap" in config.analyses:
         with progress.stage("domain gap"):
             run.write_table("domain_gap", gap_table(stores, seed=config.seed, progress=progress))
@@ -119,6 +121,15 @@ def _write_tables(
             points, quality = embedding_tables(stores, seed=config.seed, progress=progress)
             run.write_table("embedding", points)
             run.write_table("embedding_quality", quality)
+
+
+def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.DataFrame:
+    """Keep the differences of analyses that an earlier command with the same features made and this one does not."""
+    if "differences" not in run.tables:
+        return table
+    earlier = run.tables["differences"]
+    kept = earlier[~earlier["analysis"].isin(made)]
+    return pd.concat([kept, table], ignore_index=True) if len(kept) else table
 
 
 def _write_figures(run: Run) -> list[str]:
@@ -138,7 +149,7 @@ def _write_records(
     from featurespace.report.write import write_report
 
     run.write_json("summary.json", {
-        "models": [model for model in stores.models if model not in stores.controls], "controls": list(stores.controls),
+        "models": stores.trained, "controls": stores.untrained,
         "data": stores.data, "figures": drawn, "findings": [each._asdict() for each in findings(run)],
     })  # fmt: skip
     run.write_json("provenance.json", {

@@ -25,7 +25,7 @@ def _option(name: str, *flags: str) -> Any:
 
 
 Models = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         help="Model specs: [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, a FILE that featurespace wrote, "
         "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME[@FILE], or a table of features (.npz, .csv, .parquet).",
@@ -33,7 +33,7 @@ Models = Annotated[
     ),
 ]
 Data = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--data",
         help="LABEL=PATH of a folder of images, an .npz file, or a .csv or .parquet manifest; may be given several times.",
@@ -41,7 +41,7 @@ Data = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="The run directory.", show_default=False)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only where the report is, and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -58,9 +58,9 @@ def _root(
 
 @app.command()
 def analyze(
-    models: Models,
-    data: Data,
     out: Out,
+    models: Models = None,
+    data: Data = None,
     layers: Annotated[str | None, _option("layers")] = None,
     pool: Annotated[str | None, _option("pool")] = None,
     only: Annotated[str | None, _option("only")] = None,
@@ -93,10 +93,16 @@ def analyze(
         **(read_config(config) if config else {}),
         **{name: value for name, value in given.items() if value is not None},
     }
-    options |= {"models": tuple(models), "data": tuple(data)}
+    options |= {name: tuple(value) for name, value in (("models", models), ("data", data)) if value}
+    for name, example in (("models", "resnet50@checkpoint.pth"), ("data", "--data xray=images/")):
+        if not options.get(name):
+            raise FeaturespaceError(f"no {name} given; name them on the command line, e.g. {example}, or in --config")
     resolved = make_config(**options)
     if save_config:
-        files.write_text(save_config, to_yaml(resolved))
+        try:
+            files.write_text(save_config, to_yaml(resolved))
+        except OSError as error:
+            raise FeaturespaceError(f"--save-config {save_config} cannot be written ({error.strerror})") from error
     run = job(**options, out=out, progress=Progress() if quiet else RichProgress())
     _print_run(run, json_output=json_output, quiet=quiet)
 
@@ -120,7 +126,10 @@ def inspect(
         return
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(text)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # a pipe or a file: names stay whole
+    console.print(text)
 
 
 @app.command()

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from featurespace import seeding
 from featurespace.config import AnalyzeConfig
+from featurespace.errors import FeaturespaceError
 from featurespace.progress import Progress
 from featurespace.run import Run
 
@@ -23,13 +25,27 @@ PIXEL_SIDE = 32  # raw pixels are scaled to 32 x 32 for the baseline
 
 @dataclass(frozen=True)
 class Inputs:
-    """Models (controls last), the label of the model each control belongs to, images, and their hashes."""
+    """Models (controls last), the label of each model's control, images, and their hashes."""
 
     models: list[Model | FeatureTable]
     controls: dict[str, str]
     images: list[ImageData]
     hashes: dict[str, str]
     threads: int
+
+    @property
+    def networks(self) -> list[Model]:
+        """The models that images go through."""
+        from featurespace.features.table import FeatureTable
+
+        return [model for model in self.models if not isinstance(model, FeatureTable)]
+
+    @property
+    def tables(self) -> list[FeatureTable]:
+        """The models whose features were computed elsewhere."""
+        from featurespace.features.table import FeatureTable
+
+        return [model for model in self.models if isinstance(model, FeatureTable)]
 
 
 def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
@@ -62,7 +78,8 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
         loaded.append(model)
     networks = [model for model in loaded if isinstance(model, Model)]
     controls = _controls(networks, {model.label for model in loaded}, images, config, progress)
-    owners = {control.label: next(each.label for each in networks if each.arch == control.arch) for control in controls}
+    by_arch = {control.arch: control.label for control in controls}
+    owners = {model.label: by_arch[model.arch] for model in networks if model.arch in by_arch}
     hashes = {each.name: each.fingerprint() for each in images}
     return Inputs([*loaded, *controls], owners, images, hashes, threads)
 
@@ -112,7 +129,7 @@ def extract_all(
     """Return the features of every model on every data set, and the raw pixels of the labelled ones."""
     from featurespace.device import resolve_device
     from featurespace.features.extract import ExtractOptions, extract
-    from featurespace.features.table import FeatureTable, store_table
+    from featurespace.features.table import store_table
     from featurespace.tables.stores import Stores
 
     layers = config.layers if config.layers in ("blocks", "stages") else tuple(config.layers.split(","))
@@ -123,26 +140,40 @@ def extract_all(
     stores = {}
     with progress.stage("features"):
         for data in inputs.images:
-            for model in inputs.models:
-                path, fingerprint = run.store_path(model.label, data.name), inputs.hashes[data.name]
-                if isinstance(model, FeatureTable):
-                    store = store_table(model, data, path, fingerprint=fingerprint)
-                else:
-                    store = extract(model, data, path, options=options, fingerprint=fingerprint, progress=progress)
+            fingerprint = inputs.hashes[data.name]
+            for model in inputs.networks:
+                path = run.store_path(model.label, data.name)
+                store = extract(model, data, path, options=options, fingerprint=fingerprint, progress=progress)
                 stores[model.label, data.name] = store
-    collected = Stores(stores, inputs.controls)
+                read = store.samples["id"]
+            # A table of features takes part with the images that the networks could read.
+            rows = _rows_of(data, read) if inputs.networks else np.arange(len(data))
+            for table in inputs.tables:
+                path = run.store_path(table.label, data.name)
+                stores[table.label, data.name] = store_table(table, data.subset(rows), path, fingerprint=fingerprint)
+    order = {model.label: place for place, model in enumerate(inputs.models)}
+    collected = Stores(dict(sorted(stores.items(), key=lambda item: order[item[0][0]])), inputs.controls)
     if "probe" not in config.analyses:
         return collected, {}
     with progress.stage("raw pixels"):
-        return collected, {
-            data.name: _pixels(data, collected) for data in inputs.images if data.column("label") is not None
-        }
+        pixels = {}
+        for data in inputs.images:
+            if data.column("label") is not None:
+                try:
+                    pixels[data.name] = _pixels(data, collected)
+                except FeaturespaceError as error:  # possible only where no network has read the images before
+                    progress.say(f"no baseline of raw pixels on {data.name!r}: {error}")
+    return collected, pixels
+
+
+def _rows_of(data: ImageData, ids: pd.Series) -> np.ndarray:
+    return pd.Series(np.arange(len(data)), index=data.samples["id"]).loc[ids].to_numpy()
 
 
 def _pixels(data: ImageData, stores: Stores) -> np.ndarray:
     # In the order and selection of the stores, which leave unreadable images out.
     from featurespace.data.transforms import resize_and_crop, to_unit_range
 
-    rows = data.samples.reset_index().set_index("id")["index"].loc[stores.samples(data.name)["id"]]
+    rows = _rows_of(data, stores.samples(data.name)["id"])
     flat = (to_unit_range(resize_and_crop(data.image(int(row)), PIXEL_SIDE, PIXEL_SIDE), channels=3) for row in rows)
     return np.stack([image.ravel() for image in flat])

@@ -42,8 +42,9 @@ class Progress:
         yield lambda count: None
 
     def say(self, message: str) -> None:
-        """Tell the user something that is also worth keeping."""
-        self.messages.append(message)
+        """Tell the user something that is also worth keeping; the same thing is told once."""
+        if message not in self.messages:
+            self.messages.append(message)
 
 
 class RichProgress(Progress):
@@ -99,5 +100,7 @@ class RichProgress(Progress):
         """Print a message and keep it."""
         from rich.markup import escape
 
+        if message in self.messages:
+            return
         super().say(message)
         self.console.print(f"[yellow]•[/yellow] {escape(message)}", soft_wrap=True)

@@ -230,7 +230,83 @@ def test_constant_features_are_said_once_and_not_made_up(tmp_path, rng):
     for index in range(20):
         Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "images" / f"{index}.png")
     progress = Progress()
-    run = fs.analyze(["test_resnet@random"], [f"x={tmp_path / 'images'}"], tmp_path / "r", image_size=32, only="similarity", progress=progress)
+    run = fs.analyze(
+        ["test_resnet@random"],
+        [f"x={tmp_path / 'images'}"],
+        tmp_path / "r",
+        image_size=32,
+        only="similarity",
+        progress=progress,
+    )
     said = [each for each in progress.messages if "no similarity" in each]
     assert len(said) == 1 and "constant" in said[0] and "and 8 more" in said[0]
     assert len(run.tables["similarity"]) == 0 and run.report.exists()
+
+
+def test_a_later_command_keeps_the_differences_of_an_earlier_one(arguments, tmp_path):
+    run = fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="similarity,probe")
+    before = run.tables["differences"]
+    fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="embedding")
+    assert len(before) and run.tables["differences"].equals(before)
+    fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="probe")
+    assert run.tables["differences"].equals(before)
+    assert {each["table"] for each in run.summary["findings"]} == {"similarity", "probe"}
+
+
+def test_groups_on_both_sides_of_a_split_are_said(tmp_path, two_domains):
+    table = pd.read_csv(two_domains[0])
+    table["path"] = [str(two_domains[0].parent / each) for each in table["path"]]
+    table["split"] = ["train", "test"] * 36
+    table.to_csv(tmp_path / "m.csv", index=False)
+    progress = Progress()
+    fs.analyze(
+        ["test_resnet@random"],
+        [f"x={tmp_path / 'm.csv'}"],
+        tmp_path / "r",
+        image_size=32,
+        layers="pooled",
+        only="probe",
+        progress=progress,
+    )
+    assert any(
+        "18 groups are in training and test (0-0, 0-1, 0-2, 0-3 and 14 more)" in each for each in progress.messages
+    )
+
+
+def test_a_test_of_one_group_and_a_gap_with_groups_on_one_side(tmp_path, two_domains):
+    frames = []
+    for manifest in two_domains:
+        table = pd.read_csv(manifest)
+        table["path"] = [str(manifest.parent / each) for each in table["path"]]
+        frames.append(table)
+    frames[0]["group"] = frames[0]["split"]  # two groups, one of them the test
+    for name, table in zip("xy", [frames[0], frames[1].drop(columns="group")]):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    data = [f"{name}={tmp_path / name}.csv" for name in "xy"]
+    run = fs.analyze(["test_resnet@random"], data, tmp_path / "r", image_size=32, layers="pooled", only="probe,gap")
+    gap = run.tables["domain_gap"]
+    assert gap.loc[gap["metric"] == "mmd2", "unit"].tolist() == ["group"] * 2
+    rows = run.tables["differences"].query("data == 'x'")
+    assert len(rows) and rows["p_value"].isna().all() and rows["interval"].str.contains("one group in the test").all()
+
+
+def test_a_table_of_features_takes_part_with_the_images_that_can_be_read(tmp_path, rng):
+    data = folder_of(tmp_path, rng, {"a": 10, "b": 10})
+    (tmp_path / "images" / "a" / "3.png").write_bytes(b"broken")
+    names = [f"{label}/{index}.png" for label in "ab" for index in range(10)]
+    pd.DataFrame({"id": names, "f": rng.normal(size=20), "g": rng.normal(size=20)}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    for models in (["test_resnet@random", f"t={tmp_path / 't.csv'}"], [f"t={tmp_path / 't.csv'}"]):
+        progress = Progress()
+        run = fs.analyze(
+            models,
+            [data],
+            tmp_path / f"r{len(models)}",
+            image_size=32,
+            layers="pooled",
+            only="probe,similarity",
+            progress=progress,
+        )
+        assert len(run.features("t", "x").samples) == (19 if len(models) == 2 else 20)
+    assert any("no baseline of raw pixels on 'x'" in each for each in progress.messages)

@@ -97,6 +97,18 @@ def test_a_folder_without_images_and_an_unknown_option(tmp_path):
     assert result.returncode == 2 and "--data" in result.stderr
 
 
+def test_models_and_data_must_come_from_somewhere(tmp_path):
+    result = command("analyze", "--out", tmp_path / "r")
+    assert result.returncode == 2 and "no models given; name them on the command line" in result.stderr
+    (tmp_path / "c.yaml").write_text("models: [resnet18]")
+    result = command("analyze", "--out", tmp_path / "r", "--config", tmp_path / "c.yaml")
+    assert result.returncode == 2 and "no data given" in result.stderr
+    result = command(
+        "analyze", "resnet18", "--data", "x=y", "--out", tmp_path / "r", "--save-config", "/proc/none/c.yaml"
+    )
+    assert result.returncode == 2 and "--save-config /proc/none/c.yaml cannot be written" in result.stderr
+
+
 def test_inspect_tells_what_matches_and_what_differs(checkpoints, tmp_path):
     model = command("inspect", f"test_resnet@{checkpoints[1]}")
     assert "75 of 75 backbone tensors matched" in model.stdout and "layer4.0" in model.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -49,7 +50,7 @@ def open_npz(name: str, path: Path) -> ImageData:
             raise FeaturespaceError(
                 f"data set {name!r}: {found!r} in {path} has shape {values.shape}, expected ({len(images)},)"
             )
-        columns[column] = [str(value) for value in values]
+        columns[column] = [_as_text(value) for value in values]
     columns.setdefault("id", [f"{index:06d}" for index in range(len(images))])
     samples = make_samples(name, path=[f"{path}#{index}" for index in range(len(images))], **columns)
     return ImageData(
@@ -59,6 +60,15 @@ def open_npz(name: str, path: Path) -> ImageData:
         _read=lambda index: _to_image(images[index]),
         _hash=lambda index: hashlib.sha256(np.ascontiguousarray(images[index]).data).hexdigest(),
     )
+
+
+def _as_text(value: Any) -> str | None:
+    # NaN is a missing label; 3.0 is the class 3, because NaN beside integers makes NumPy turn them into floats.
+    if isinstance(value, np.floating):
+        if np.isnan(value):
+            return None
+        return str(int(value)) if value == int(value) else str(value)
+    return str(value) or None
 
 
 def _checked(name: str, path: Path, images: np.ndarray) -> np.ndarray:

@@ -99,11 +99,28 @@ def read_image(path: str | Path) -> Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            return _known_range(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError:
         raise FeaturespaceError(f"{path} is not an image that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise FeaturespaceError(f"{path} cannot be read as an image ({error})") from error
+
+
+def _known_range(image: Image, path: str | Path) -> Image:
+    """Return floating images (0..1) as 0..255, the range of every other mode; refuse what has no known range."""
+    if image.mode == "I":
+        raise FeaturespaceError(f"{path} holds 32-bit integers, whose range is not known; save it with 8 or 16 bit")
+    if image.mode != "F":
+        return image
+    from PIL import Image as images
+
+    array = np.asarray(image)
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):  # NaN too
+        raise FeaturespaceError(
+            f"{path} holds floating values from {low:.4g} to {high:.4g}; scale them to 0..1, or save 8 or 16 bit"
+        )
+    return images.fromarray(array * np.float32(255))
 
 
 def make_samples(name: str, **columns: Any) -> pd.DataFrame:

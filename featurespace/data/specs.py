@@ -32,6 +32,11 @@ def open_data(text: str) -> ImageData:
         parent = path.parent
         close = nearest(path.name, [each.name for each in parent.iterdir()]) if parent.is_dir() else []
         hint = f"; did you mean {parent / close[0]}?" if close else ""
+        label, separator, _ = text.partition("=")
+        if separator and not LABEL.match(label):
+            hint += (
+                f"; {label!r} is no label: a label holds letters, digits and . _ + -, and begins with a letter or digit"
+            )
         raise FeaturespaceError(f"data set {name!r}: {path} does not exist{hint}")
     if path.is_dir():
         return open_folder(name, path)

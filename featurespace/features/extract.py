@@ -79,6 +79,7 @@ def extract(
             path, key=key, names=(model.label, data.name), samples=samples, widths=widths, batch_size=options.batch_size
         )
         _fill(store, network, layers, model, data, options=options, device=device, progress=progress)
+    _tell_bad_images(store, options, progress)
     _refuse_nonfinite(store)
     return store
 
@@ -167,10 +168,6 @@ def _fill(
         raise FeaturespaceError(
             f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]}"
         )
-    for reason in list(bad.values())[:5]:
-        progress.say(f"skipped: {reason}")
-    if len(bad) > 5:
-        progress.say(f"skipped: {len(bad) - 5} more images of {data.name} (all in the manifest of the features)")
     store.finish(bad)
 
 
@@ -183,6 +180,21 @@ def _widths(network: torch.nn.Module, layers: list[Layer], example: torch.Tensor
     with torch.inference_mode(), capture(network, layers, pool=pool) as captured:
         network(example)
     return {layer.name: int(captured.features[layer.name].shape[1]) for layer in layers}
+
+
+def _tell_bad_images(store: FeatureStore, options: ExtractOptions, progress: Progress) -> None:
+    # Also of a store that is used again: what is left out belongs into every record of it.
+    bad = store.manifest["bad_images"]
+    if bad and options.on_bad_image == "error":
+        raise FeaturespaceError(
+            f"data set {store.manifest['data']!r}: {bad[0]['reason']}; --on-bad-image skip leaves it out"
+        )
+    for image in bad[:5]:
+        progress.say(f"skipped: {image['reason']}")
+    if len(bad) > 5:
+        progress.say(
+            f"skipped: {len(bad) - 5} more images of {store.manifest['data']} (listed in {store.path / 'manifest.json'})"
+        )
 
 
 def _refuse_nonfinite(store: FeatureStore) -> None:

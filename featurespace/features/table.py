@@ -59,7 +59,7 @@ def read_feature_table(label: str, spec: str, path: Path) -> FeatureTable:
 
 def store_table(table: FeatureTable, data: ImageData, path: Path, *, fingerprint: str) -> FeatureStore:
     """Return a store of the table's rows for the images of ``data``, matched by id, by path, or by order."""
-    key = {"table": table.sha256, "data": fingerprint}
+    key = {"table": table.sha256, "data": fingerprint, "samples": files.hash_value(data.samples["id"].tolist())}
     store = FeatureStore.matching(path, key)
     if store is not None:
         return store
@@ -112,7 +112,9 @@ def _read_columns(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     import pyarrow
 
     try:
-        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+        # Ids as text: 0007 is not 7.
+        text = {name: "string" for name in ID_COLUMNS}
+        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, dtype=text)
     except (ValueError, OSError, pyarrow.ArrowException) as error:
         raise FeaturespaceError(f"{path} cannot be read as a table ({error})") from error
     numeric = [name for name in table.select_dtypes("number").columns if name not in KNOWN_COLUMNS]

@@ -153,7 +153,7 @@ def _not_there(path: Path, kind: str) -> str:
 
 def _duplicate(first: ModelSpec, second: ModelSpec) -> str:
     if first.text == second.text:
-        return f"model {first.text!r} is given twice; leave one out, or write LABEL={first.text} for one of them"
+        return f"model {first.text!r} is given twice; leave one out, or give one of them another label: LABEL=MODEL"
     examples = []
     for number, spec in enumerate((first, second), start=1):
         parent = _as_label(spec.path.resolve().parent.name) if spec.path else ""

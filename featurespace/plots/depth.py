@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from featurespace.plots.style import (
     MARKERS,
     PAGE_MM,
+    band_text,
     controls,
     draw_line,
     label_layers,
@@ -44,9 +45,8 @@ def probe_by_depth(
             axes.axhspan(pixels["ci_low"].iloc[0], pixels["ci_high"].iloc[0], color="black", alpha=0.08, linewidth=0)
         axes.axhline(on_data["chance"].iloc[0], color="0.4", linestyle=(0, (1, 3)), linewidth=0.8, label="chance")
         first = on_data.iloc[0]
-        axes.set_title(
-            f"{data} ({first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}; band: 95 % by {first['unit']})"
-        )
+        counts = f"{first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}"
+        axes.set_title(f"{data} ({counts}{band_text(on_data)})")
         axes.set_ylim(0, 1)
     panels[0, 0].set_ylabel(f"{PROBE_NAMES.get(metric, metric)}, {probe} probe")
     _finish(figure, panels, len(domains))
@@ -65,9 +65,7 @@ def gap_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "mm
         first = on_pair.iloc[0]
         if metric == "mmd2":
             axes.axhline(0, color="0.4", linewidth=0.6)
-        axes.set_title(
-            f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}; band: 95 % by {first['unit']})"
-        )
+        axes.set_title(f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}{band_text(on_pair)})")
         if metric == "frechet_distance_corrected":
             _logarithmic(axes, on_pair)
     panels[0, 0].set_ylabel(GAP_NAMES.get(metric, metric))
@@ -83,8 +81,9 @@ def _logarithmic(axes: Axes, rows: pd.DataFrame) -> None:
         return
     sizes = rows["value"].abs()
     smallest = float(sizes[sizes > 0].min()) if (sizes > 0).any() else 1.0
-    axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(smallest)))
-    axes.set_ylim(bottom=min(lowest * 1.5, -smallest))
+    threshold = max(smallest, -lowest, float(sizes.max()) * 1e-4)
+    axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
+    axes.set_ylim(bottom=-1.5 * threshold)
 
 
 def _panels(count: int) -> tuple[Figure, np.ndarray]:

@@ -16,6 +16,8 @@ from featurespace.plots.style import (
     MARKERS,
     PAGE_MM,
     PALETTE,
+    band_text,
+    control_of,
     controls,
     draw_line,
     label_layers,
@@ -45,7 +47,7 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
     rows = table[(table["metric"] == metric) & (table["data"] == data)]
     models = trained(layers)
     pairs = list(combinations_with_replacement(models, 2))
-    pairs += [(model, control) for model in models[:1] for control in controls(layers)]
+    pairs += [(model, control) for model in models[:1] if (control := control_of(layers, model))]
     across = _across(len(pairs))
     down, across = panel_grid(len(pairs), across=across)
     # Panels of one architecture share their layer names, which then stand at the left and below only.
@@ -82,7 +84,8 @@ def _across(count: int) -> int:
 
 
 def _draw_matrix(axes: Axes, matrix: np.ndarray) -> AxesImage:
-    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="equal", interpolation="nearest")
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto", interpolation="nearest")
+    axes.set_box_aspect(1)
     for row, column in np.argwhere(np.isnan(matrix)):
         axes.add_patch(
             Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0)
@@ -95,8 +98,8 @@ def _draw_matrix(axes: Axes, matrix: np.ndarray) -> AxesImage:
 def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "cka_debiased") -> Figure:
     """Draw the similarity of corresponding layers by depth, with its interval, one panel a data set.
 
-    Two or three models: every pair. More: the first model against each other one. Grey: each model against its
-    untrained control.
+    Two or three models: every pair, and in grey each model against its untrained control. More: the first model
+    against each other one, and against its control.
     """
     rows = table[table["metric"] == metric]
     domains = list(dict.fromkeys(rows["data"]))
@@ -111,9 +114,7 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
             colour = CONTROL if is_control else PALETTE[number % len(PALETTE)]
             draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}",
                       marker=MARKERS[number % len(MARKERS)], dashed=is_control)  # fmt: skip
-        first = on_data.iloc[0]
-        band = "" if first["interval"].startswith("none") else f"; band: 95 % by {first['unit']}"
-        axes.set_title(f"{data} (n = {first['n']:,}{band})")
+        axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data)})")
         _depth_axis(axes, layers)
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)
     for axes in list(panels.flat)[len(domains) :]:
@@ -128,8 +129,10 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
 
 def _shown_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
     models = trained(layers)
-    pairs = list(combinations(models, 2)) if len(models) <= 3 else [(models[0], model) for model in models[1:]]
-    return pairs + [(model, control) for model in models for control in controls(layers)]
+    few = len(models) <= 3
+    pairs = list(combinations(models, 2)) if few else [(models[0], model) for model in models[1:]]
+    compared = models if few else models[:1]
+    return pairs + [(model, control) for model in compared if (control := control_of(layers, model))]
 
 
 def _corresponding(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
+import pandas as pd
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 P = ParamSpec("P")
@@ -31,6 +32,15 @@ LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
 MAX_CLASSES = 20
 
+CJK_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Hiragino Sans",
+)
+
 RC: Any = {
     "font.family": "sans-serif", "font.sans-serif": ["Arial", "Helvetica", "DejaVu Sans"], "font.size": 7,
     "axes.titlesize": 7.5, "axes.labelsize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6.5, "legend.fontsize": 6.5,
@@ -45,10 +55,30 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with matplotlib.rc_context(RC):
-            return draw(*args, **kwargs)
+        with matplotlib.rc_context({**RC, "font.sans-serif": _fonts()}):
+            return draw(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
 
     return wrapper
+
+
+@functools.cache
+def _fonts() -> list[str]:
+    # Only what is installed: matplotlib warns of every other name. The last ones hold Chinese, Japanese and Korean.
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in (*RC["font.sans-serif"], *CJK_FONTS) if name in installed]
+
+
+def _plain(value: Any) -> Any:
+    # A dollar sign in somebody's label is no formula.
+    if isinstance(value, str):
+        return value.replace("$", r"\$")
+    if not hasattr(value, "select_dtypes"):
+        return value
+    columns = {
+        name: value[name].str.replace("$", r"\$", regex=False)
+        for name in value.select_dtypes(("object", "string")).columns
+    }
+    return value.assign(**columns)
 
 
 def new_figure(width_mm: float, height_mm: float) -> Figure:
@@ -74,6 +104,12 @@ def trained(layers: pd.DataFrame) -> list[str]:
 def controls(layers: pd.DataFrame) -> list[str]:
     """Labels of the controls, in order."""
     return list(dict.fromkeys(layers.loc[layers["role"] == "control", "model"]))
+
+
+def control_of(layers: pd.DataFrame, model: str) -> str | None:
+    """Label of the control of a model: the untrained copy of its architecture, or None if it has none."""
+    control = layers.loc[layers["model"] == model, "control"].iloc[0]
+    return None if pd.isna(control) else str(control)
 
 
 def layer_names(layers: pd.DataFrame, model: str) -> list[str]:
@@ -107,6 +143,12 @@ def draw_line(
     axes.plot(
         x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3
     )
+
+
+def band_text(rows: pd.DataFrame) -> str:
+    """Return what the bands of a panel are, for its title; nothing where no row has an interval."""
+    drawn = rows[rows["ci_low"].notna()]
+    return f"; band: 95 % by {drawn['unit'].iloc[0]}" if len(drawn) else ""
 
 
 def legend_below(figure: Figure, axes: Axes, **options: Any) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from featurespace.run import Run
 from featurespace.stats.comparison import holm
+from featurespace.tables.schema import DIFFERENCES, validate
 from featurespace.tables.stores import corresponding_layers
 
 ALPHA = 0.05
@@ -34,10 +35,10 @@ def findings(run: Run) -> list[Finding]:
     """
     tables, layers = run.tables, run.tables["layers"]
     found: list[Finding] = []
-    differences = tables["differences"] if "differences" in tables else pd.DataFrame()
+    differences = tables["differences"] if "differences" in tables else validate([], DIFFERENCES)
     if "similarity" in tables:
         found += _similarity(tables["similarity"], layers)
-        found += _against_control(differences)
+        found += _against_control(differences, layers)
     if "probe" in tables:
         found += _probe(tables["probe"], differences, layers)
     if "domain_gap" in tables:
@@ -101,15 +102,25 @@ def _similarity(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     models = _names(layers, "model")
     for data in dict.fromkeys(table["data"]):
         rows = table[table["data"] == data]
-        for model_a, model_b in combinations(models, 2):
+        for model_a, model_b in _told_pairs(models):
             pair = _diagonal(rows, layers, model_a, model_b)
             if not len(pair):
                 continue
             yield _change_over_depth(pair, model_a, model_b, data)
 
 
+def _told_pairs(models: list[str]) -> list[tuple[str, str]]:
+    # Every pair is in the tables; of many models the sentences tell only the comparisons with the first.
+    return list(combinations(models, 2)) if len(models) <= 3 else [(models[0], model) for model in models[1:]]
+
+
 def _change_over_depth(pair: pd.DataFrame, model_a: str, model_b: str, data: str) -> Finding:
     least, most = pair.loc[pair["value"].idxmin()], pair.loc[pair["value"].idxmax()]
+    if least["value"] >= 1 - 1e-9:
+        sentence = (
+            f"On {data}, {model_a} and {model_b} have the same features in every layer (CKA 1); {count_of(least)}."
+        )
+        return Finding("similarity", data, sentence, False)
     if _apart(most, least) == 1:
         sentence = (
             f"On {data}, {model_a} and {model_b} are least alike in {_layer(least)}, linear CKA {with_interval(least)}, "
@@ -123,9 +134,10 @@ def _change_over_depth(pair: pd.DataFrame, model_a: str, model_b: str, data: str
     return Finding("similarity", data, sentence, False)
 
 
-def _against_control(differences: pd.DataFrame) -> Iterator[Finding]:
-    rows = differences[differences["analysis"] == "similarity"] if len(differences) else differences
-    for (data, a, b), tests in rows.groupby(["data", "a", "b"], sort=False) if len(rows) else ():
+def _against_control(differences: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
+    told = {f"{model_a} / {model_b}" for model_a, model_b in _told_pairs(_names(layers, "model"))}
+    rows = differences[(differences["analysis"] == "similarity") & differences["a"].isin(told)]
+    for (data, a, b), tests in rows.groupby(["data", "a", "b"], sort=False):
         closer = int(((tests["p_holm"] <= ALPHA) & (tests["value"] > 0)).sum())
         farther = int(((tests["p_holm"] <= ALPHA) & (tests["value"] < 0)).sum())
         sentence = f"On {data}, CKA of {a} lies above CKA of {b} (random weights) in {closer} of {len(tests)} layers"
@@ -148,19 +160,18 @@ def _layer(row: pd.Series) -> str:
 def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     scores = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")].set_index(["data", "model", "layer"])
     last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])} | {PIXELS: "input"}
-    tests = differences[differences["analysis"] == "probe"] if len(differences) else differences
-    for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False) if len(tests) else ():
+    tests = differences[differences["analysis"] == "probe"]
+    for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False):
         at_end = rows[rows["layer"].isin([last[a], f"{last[a]} / {last[b]}"])]
         if len(at_end) and _is_told(a, b, layers):
             yield _probe_pair(rows, at_end.iloc[0], scores.loc[(data, a, last[a])], scores.loc[(data, b, last[b])])
 
 
 def _is_told(a: str, b: str, layers: pd.DataFrame) -> bool:
-    # Every pair is in the table; of many models a sentence tells only the comparisons with the first.
     models = _names(layers, "model")
-    if b == PIXELS:
+    if b not in models:  # raw pixels, or the model's own control
         return a in models
-    return len(models) <= 3 or models[0] in (a, b)
+    return (b, a) in _told_pairs(models)
 
 
 def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b: pd.Series) -> Finding:

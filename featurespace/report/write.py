@@ -30,14 +30,15 @@ class Section(NamedTuple):
 CHAPTERS = (
     ("Similarity", "Linear CKA compares two layers by how they arrange the same images: 1 is the same arrangement up to "
      "rotation and scale, 0 is none in common. It is debiased, so small negative values occur and are kept. Intervals are "
-     "jackknife intervals. CKA follows the directions of largest variance: two layers can have a high CKA and still "
-     "differ in what a classifier reads from them.", "similarity", ("cka_by_layer", "cka_heatmap")),
+     "jackknife intervals, symmetric, and can reach beyond 1. CKA follows the directions of largest variance: two layers "
+     "can have a high CKA and still differ in what a classifier reads from them.", "similarity", ("cka_by_layer", "cka_heatmap")),
     ("Probe", "A linear classifier is trained on each layer's features of the training images and tested once on images it "
      "has not seen; its regularisation is chosen within the training images. It shows what can be read from a layer "
      "with one linear step, not what the network uses. Intervals say how much the test images could vary, not how much "
      "another training would.", "probe", ("probe_by_depth",)),
     ("Domain gap", "MMD² is zero when two sets of features have the same distribution; p comes from permuting the images "
-     "(whole groups where there are groups). The kernel's width is chosen for each layer, so compare its size between "
+     "(whole groups where there are groups) and is the test; the interval is a jackknife and wider than need be for a "
+     "small gap, so it can hold zero where p is small. The kernel's width is chosen for each layer, so compare its size between "
      "layers with care. The Fréchet distance is given plug-in and corrected for the bias of small samples.", "domain_gap",
      ("domain_gap_by_depth", "frechet_by_depth")),
     ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "

@@ -26,21 +26,21 @@ def with_holm(rows: list[dict]) -> pd.DataFrame:
 
 
 def cka_differences(stores: Stores, data: str, cka: Mapping[tuple[str, str, str, str], Estimate]) -> list[dict]:
-    """Return, layer by layer, how much closer two models are to each other than the first is to its control.
+    """Return, layer by layer, how much closer two models are than the first is to the untrained copy of the second.
 
     ``cka`` holds the estimates by (model_a, model_b, layer_a, layer_b).
     """
     sizes = _sizes(stores, data, len(stores.samples(data)))
     rows = []
-    trained = [model for model in stores.models if model not in stores.controls]
-    for model_a, model_b in combinations(trained, 2):
-        for control in stores.controls:
-            to_control = dict(corresponding_layers(stores.layers(model_a), stores.layers(control)))
-            for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-                first = cka.get((model_a, model_b, layer_a, layer_b))
-                second = cka.get((model_a, control, layer_a, to_control[layer_a]))
-                if first is None or second is None:
-                    continue
+    for model_a, model_b in combinations(stores.trained, 2):
+        control = stores.controls.get(model_b)
+        if control is None:
+            continue
+        # The control has the layers of its model, so the same two layers are compared.
+        for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
+            first = cka.get((model_a, model_b, layer_a, layer_b))
+            second = cka.get((model_a, control, layer_a, layer_b))
+            if first is not None and second is not None:
                 key = {"a": f"{model_a} / {model_b}", "b": f"{model_a} / {control}", "layer": _both(layer_a, layer_b)}
                 rows.append(_row("similarity", "cka_debiased", data, key, first, second, sizes))
     return rows
@@ -58,10 +58,12 @@ def probe_differences(
     n = len(next(iter(correct.values()))) if correct else 0
     sizes = np.bincount(resampling_units(groups, n)[0]) if groups is not None else None
     for model_a, model_b in combinations(stores.models, 2):
+        if model_b in stores.untrained and stores.controls.get(model_a) != model_b:
+            continue  # a model is compared with its own control only
         for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
             # A later model against an earlier one, as after against before; but a model against its control.
             ends = [(model_b, layer_b), (model_a, layer_a)]
-            (a, layer), (b, other) = ends[::-1] if model_b in stores.controls else ends
+            (a, layer), (b, other) = ends[::-1] if model_b in stores.untrained else ends
             if (a, layer) in means and (b, other) in means:
                 key = {"a": a, "b": b, "layer": _both(layer, other)}
                 rows.append(_row("probe", "accuracy", data, key, means[a, layer], means[b, other], sizes))
@@ -78,7 +80,10 @@ def mean_estimate(values: np.ndarray, groups: np.ndarray | None) -> Estimate:
     codes, unit, count = resampling_units(groups, len(values))
     sizes = np.bincount(codes)
     sums = np.bincount(codes, weights=values.astype(float))
-    leave_out = (sums.sum() - sums) / (len(values) - sizes) if count > 1 else np.array([np.nan])
+    if count == 1:
+        reason = f"one {unit} in the test"
+        return Estimate.without_interval(float(values.mean()), n=len(values), unit=unit, n_groups=1, reason=reason)
+    leave_out = (sums.sum() - sums) / (len(values) - sizes)
     return jackknife_estimate(float(values.mean()), leave_out, n=len(values), sizes=sizes, unit=unit)
 
 

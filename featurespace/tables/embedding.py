@@ -16,6 +16,11 @@ TRUST_K = 10
 MIN_SAMPLES = 16
 
 
+def _is_constant(X: np.ndarray) -> bool:
+    # Up to the rounding of a float32 forward pass, which batch boundaries alone can cause.
+    return bool(np.ptp(X, axis=0).max() <= 1e-5 * np.abs(X).max())
+
+
 def embedding_tables(
     stores: Stores, *, seed: int, progress: Progress | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -34,7 +39,10 @@ def embedding_tables(
             X = np.asarray(stores.features(model, data, layer))
             if len(X) < MIN_SAMPLES:
                 progress.say(f"no embedding of {data!r}: it has {len(X)} images, at least {MIN_SAMPLES} are needed")
-                break
+                continue
+            if _is_constant(X):
+                progress.say(f"no embedding of {data!r} by {model!r}: all images have the same features")
+                continue
             coordinates = {
                 "umap": umap_embedding(X, seed=seeding.child_seed(seed, "umap", model, data), n_neighbors=NEIGHBOURS),
                 "pca": pca_embedding(X),

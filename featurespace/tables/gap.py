@@ -47,8 +47,12 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
     names = (key["data_a"], key["data_b"])
     X, Y = (stores.features(key["model"], data, key["layer"]) for data in names)
     groups_x, groups_y = (stores.column(data, "group") for data in names)
-    if groups_x is None or groups_y is None:
-        groups_x = groups_y = None  # one unit for both sides: samples, unless both come in groups
+    if groups_x is not None or groups_y is not None:
+        # A data set without groups beside one with groups: each of its images is a group of its own.
+        groups_x, groups_y = (
+            stores.samples(data)["id"].to_numpy(str) if groups is None else groups
+            for data, groups in zip(names, (groups_x, groups_y))
+        )
     # The same permutations and blocks for every model and layer.
     test = mmd2_permutation(
         X,

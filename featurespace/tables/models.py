@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def layers_table(stores: Stores) -> pd.DataFrame:
-    """Return one row a layer: its depth (0 is the first), its width, and whether its model is a control."""
+    """Return one row a layer: its depth (0 is the first), its width, its model's role and the model's control."""
     rows = [
         {
-            "model": model, "layer": layer, "depth": depth, "role": "control" if model in stores.controls else "model",
-            "width": stores.features(model, stores.data[0], layer).shape[1],
+            "model": model, "layer": layer, "depth": depth, "role": "control" if model in stores.untrained else "model",
+            "width": stores.features(model, stores.data[0], layer).shape[1], "control": stores.controls.get(model),
         }
         for model in stores.models
         for depth, layer in enumerate(stores.layers(model))

@@ -79,7 +79,14 @@ DIFFERENCES = Schema(
 
 LAYERS = Schema(
     "layers",
-    {"model": "string", "layer": "string", "depth": "int64", "width": "int64", "role": "string"},
+    {
+        "model": "string",
+        "layer": "string",
+        "depth": "int64",
+        "width": "int64",
+        "role": "string",
+        "control": "string",
+    },  # fmt: skip
     ("model", "layer"),
 )
 

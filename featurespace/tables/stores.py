@@ -20,7 +20,7 @@ class Stores:
     Attributes
     ----------
     stores : the stores
-    controls : label of the untrained control -> label of the model it is the control of
+    controls : label of a model -> label of its untrained control
     """
 
     stores: Mapping[tuple[str, str], FeatureStore]
@@ -41,7 +41,17 @@ class Stores:
     def models(self) -> list[str]:
         """Labels of the models, controls last."""
         names = list(dict.fromkeys(model for model, _ in self.stores))
-        return sorted(names, key=lambda name: name in self.controls)
+        return sorted(names, key=lambda name: name in self.untrained)
+
+    @property
+    def untrained(self) -> list[str]:
+        """Labels of the controls."""
+        return list(dict.fromkeys(self.controls.values()))
+
+    @property
+    def trained(self) -> list[str]:
+        """Labels of the models that are no controls."""
+        return [model for model in self.models if model not in self.untrained]
 
     def key(self) -> str:
         """Return a hash that changes with anything that can change a feature of any store."""

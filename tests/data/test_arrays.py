@@ -63,3 +63,8 @@ def test_a_file_that_is_no_archive(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04broken")
     with pytest.raises(FeaturespaceError, match="cannot be read"):
         open_npz("x", tmp_path / "a.npz")
+
+
+def test_nan_is_a_missing_label_and_whole_floats_are_integers(tmp_path):
+    data = open_npz("x", save(tmp_path, images=np.zeros((3, 4, 4), np.uint8), label=np.array([0.0, np.nan, 2.0])))
+    assert data.column("label").tolist() == ["0", None, "2"]

@@ -81,3 +81,35 @@ def test_exif_rotation_is_applied(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").size == (4, 8)
+
+
+def test_floating_files_are_scaled_and_unknown_ranges_refused(tmp_path):
+    from featurespace.data.transforms import to_unit_range
+
+    for name, array in {
+        "f": np.full((4, 4), 0.25, np.float32),
+        "big": np.full((4, 4), 9.0, np.float32),
+        "i": np.full((4, 4), 200, np.int32),
+    }.items():
+        Image.fromarray(array).save(tmp_path / f"{name}.tif")
+    np.testing.assert_allclose(to_unit_range(read_image(tmp_path / "f.tif"), channels=3), 0.25, rtol=1e-6)
+    with pytest.raises(FeaturespaceError, match=r"floating values from 9 to 9; scale them to 0\.\.1"):
+        read_image(tmp_path / "big.tif")
+    with pytest.raises(FeaturespaceError, match="32-bit integers, whose range is not known"):
+        read_image(tmp_path / "i.tif")
+
+
+def test_16_bit_files_keep_their_depth(tmp_path):
+    from featurespace.data.transforms import to_unit_range
+
+    array = np.array([[0, 30000], [30010, 65535]], np.uint16)
+    for suffix in ("png", "tif"):
+        Image.fromarray(array).save(tmp_path / f"a.{suffix}")
+        np.testing.assert_allclose(
+            to_unit_range(read_image(tmp_path / f"a.{suffix}"), channels=1)[0], array / 65535, atol=1e-7
+        )
+
+
+def test_a_space_in_a_label_is_named_as_the_reason(folder):
+    with pytest.raises(FeaturespaceError, match="'my label' is no label: a label holds letters"):
+        open_data(f"my label={folder}")

@@ -110,6 +110,16 @@ def test_unreadable_images_are_left_out_and_named(tmp_path, model):
     np.testing.assert_allclose(store["pooled"][-2:], alone["pooled"], rtol=1e-3, atol=1e-5)
 
 
+def test_left_out_images_are_told_again_from_a_finished_store(tmp_path, model):
+    data = broken_folder(tmp_path)
+    extract(model, data, tmp_path / "s", options=OPTIONS)
+    progress = Progress()
+    extract(model, data, tmp_path / "s", options=OPTIONS, progress=progress)
+    assert len(progress.messages) == 2 and "skipped" in progress.messages[0]
+    with pytest.raises(FeaturespaceError, match=r"2\.png.*--on-bad-image skip leaves it out"):
+        extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, on_bad_image="error"))
+
+
 def test_an_unreadable_image_can_end_the_run(tmp_path, model):
     options = ExtractOptions(batch_size=3, on_bad_image="error")
     with pytest.raises(FeaturespaceError, match=r"data set 'x': .*2\.png.*--on-bad-image skip leaves it out"):

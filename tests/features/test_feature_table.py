@@ -64,3 +64,10 @@ def test_errors_of_archives(tmp_path):
     np.savez(tmp_path / "t.npz", features=np.zeros((3, 2)), id=np.arange(2))
     with pytest.raises(FeaturespaceError, match="3 rows of features and 2 ids"):
         read_feature_table("t", "t", tmp_path / "t.npz")
+
+
+def test_zero_padded_ids_of_a_csv_stay_text(tmp_path, rng):
+    np.savez(tmp_path / "images.npz", images=np.zeros((12, 4, 4), np.uint8))
+    data = open_data(f"x={tmp_path / 'images.npz'}")
+    pd.DataFrame({"id": data.samples["id"], "f": range(12)}).to_csv(tmp_path / "t.csv", index=False)
+    assert stored(tmp_path / "t.csv", data, tmp_path)["features"][:, 0].tolist() == list(range(12))

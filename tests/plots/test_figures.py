@@ -20,7 +20,7 @@ def layers_of(models, count, *, control=True):
     names = [*models, *(["untrained"] if control else [])]
     return pd.DataFrame(
         [{"model": model, "layer": f"stages.{depth // 4}.blocks.{depth % 4}", "depth": depth, "width": 8,
-          "role": "control" if model == "untrained" else "model"} for model in names for depth in range(count)]
+          "role": "control" if model == "untrained" else "model", "control": "untrained" if control and model != "untrained" else None} for model in names for depth in range(count)]
     )  # fmt: skip
 
 
@@ -117,6 +117,29 @@ def test_no_text_overlaps(models, count):
     assert overlapping_texts(similarity_heatmap(similarity, layers, data="ct")) == []
     assert overlapping_texts(probe_by_depth(probe_of(layers), layers)) == []
     assert overlapping_texts(gap_by_depth(gap_of(layers), layers)) == []
+
+
+@pytest.mark.parametrize("counts", [(6, 13), (10, 58, 24), (3, 60)])
+def test_no_text_overlaps_between_architectures(counts):
+    layers = pd.concat([layers_of([f"net{index}"], count, control=False) for index, count in enumerate(counts)])
+    assert overlapping_texts(similarity_heatmap(similarity_of(layers), layers, data="ct")) == []
+    assert overlapping_texts(similarity_by_layer(similarity_of(layers), layers)) == []
+
+
+def test_a_dollar_sign_in_a_label_is_no_formula():
+    points, quality = embedding_of(["a"], classes=2)
+    points["label"] = points["label"].str.replace("a rather", "$ {x$_1$")
+    figure = embedding_panels(points, quality, data="ct")
+    FigureCanvasAgg(figure).draw()
+    assert "trustworthiness" in figure.axes[0].get_title(loc="left")
+
+
+def test_no_band_is_promised_where_none_is_drawn():
+    layers = layers_of(["a"], 4)
+    table = probe_of(layers)
+    assert "band: 95 % by group" in probe_by_depth(table, layers).axes[0].get_title(loc="left")
+    table[["ci_low", "ci_high"]] = np.nan
+    assert "band" not in probe_by_depth(table, layers).axes[0].get_title(loc="left")
 
 
 @pytest.mark.parametrize("models", MODELS, ids=len)

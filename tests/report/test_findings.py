@@ -18,7 +18,7 @@ def written_run(tmp_path, **tables):
 
 
 LAYERS = pd.DataFrame(
-    [{"model": model, "layer": layer, "depth": depth, "width": 4, "role": role}
+    [{"model": model, "layer": layer, "depth": depth, "width": 4, "role": role, "control": None if role == "control" else "untrained"}
      for model, role in (("a", "model"), ("b", "model"), ("untrained", "control")) for depth, layer in enumerate(("stem", "last"))]
 )  # fmt: skip
 INTERVAL = {"interval": "jackknife", "level": 0.95, "unit": "group", "n_groups": 12}
@@ -124,3 +124,18 @@ def test_an_interval_that_is_missing_says_why():
     )
     assert with_interval(row) == "0.500 (no interval: 3 groups, at least 5 needed)"
     assert count_of(pd.Series({"n": 1200, "unit": "sample", "n_groups": 1200})) == "n = 1,200 images"
+
+
+def test_identical_features_are_called_so(tmp_path):
+    (found,) = findings(written_run(tmp_path, layers=LAYERS, similarity=[cka("stem", 1.0, 0.0), cka("last", 1.0, 0.0)]))
+    assert "have the same features in every layer" in found.sentence and not found.shown
+
+
+def test_of_many_models_only_comparisons_with_the_first_are_told(tmp_path):
+    names = "abcde"
+    layers = pd.DataFrame(
+        [{"model": m, "layer": "last", "depth": 0, "width": 4, "role": "model", "control": None} for m in names]
+    )
+    rows = [{**cka("last", 0.5), "model_a": a, "model_b": b} for i, a in enumerate(names) for b in names[i + 1 :]]
+    found = findings(written_run(tmp_path, layers=layers, similarity=rows))
+    assert len(found) == 4 and all("a and" in each.sentence for each in found)

@@ -69,3 +69,9 @@ def test_holm_is_over_the_layers_of_one_comparison():
     ]
     assert with_holm(rows)["p_holm"].tolist() == pytest.approx([0.02, 0.04, 0.04])
     assert len(with_holm([])) == 0
+
+
+def test_one_group_in_the_test_gives_no_interval(rng):
+    one = mean_estimate(rng.random(10), np.repeat("p", 10))
+    assert np.isnan(one.ci_low) and one.interval == "none: one group in the test"
+    assert np.isnan(paired_jackknife(one, one)[1])
