@@ -55,7 +55,6 @@ def analyze(
     config = make_config(models=tuple(models), data=tuple(data), **options)
     run = Run(out)
     run.claim(to_yaml(config), _difference(run, config))
-    started = provenance.now()
     with progress.stage("read models and data"):
         inputs = read_inputs(config, progress)
     stores, pixels = extract_all(run, config, inputs, progress)
@@ -63,7 +62,7 @@ def analyze(
     _write_tables(run, config, stores, pixels, inputs.models, progress)
     with progress.stage("figures"):
         drawn = _write_figures(run)
-    _write_records(run, config, inputs, stores, drawn, progress, started)
+    _write_records(run, config, inputs, stores, drawn, progress)
     return run
 
 
@@ -143,7 +142,7 @@ def _write_figures(run: Run) -> list[str]:
 
 
 def _write_records(
-    run: Run, config: AnalyzeConfig, inputs: Inputs, stores: Stores, drawn: list[str], progress: Progress, started: str
+    run: Run, config: AnalyzeConfig, inputs: Inputs, stores: Stores, drawn: list[str], progress: Progress
 ) -> None:
     from featurespace.report.findings import findings
     from featurespace.report.write import write_report
@@ -153,8 +152,8 @@ def _write_records(
         "data": stores.data, "figures": drawn, "findings": [each._asdict() for each in findings(run)],
     })  # fmt: skip
     run.write_json("provenance.json", {
-        "command": provenance.command_line(), "started": started, "finished": provenance.now(), "seed": config.seed,
-        "threads": inputs.threads, "device": config.device, "machine": provenance.machine(),
+        "command": provenance.command_line(), "started": progress.started, "finished": provenance.now(), "seed": config.seed,
+        "threads": inputs.threads, "device": inputs.device, "machine": provenance.machine(),
         "versions": provenance.installed_versions(), "models": [_model_record(model) for model in inputs.models],
         "data": [{"label": each.name, "source": str(each.source), "images": len(each), "sha256": inputs.hashes[each.name],
                   "notes": list(each.notes)} for each in inputs.images],

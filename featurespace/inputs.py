@@ -20,18 +20,17 @@ if TYPE_CHECKING:
     from featurespace.models.load import Model
     from featurespace.tables.stores import Stores
 
-PIXEL_SIDE = 32  # raw pixels are scaled to 32 x 32 for the baseline
-
 
 @dataclass(frozen=True)
 class Inputs:
-    """Models (controls last), the label of each model's control, images, and their hashes."""
+    """Models (controls last), the label of each model's control, images and their hashes, threads and device."""
 
     models: list[Model | FeatureTable]
     controls: dict[str, str]
     images: list[ImageData]
     hashes: dict[str, str]
     threads: int
+    device: str
 
     @property
     def networks(self) -> list[Model]:
@@ -58,7 +57,7 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
     from featurespace.tables.similarity import check_size
 
     threads = set_threads(config.threads)
-    resolve_device(config.device)
+    device = str(resolve_device(config.device))
     specs = parse_model_specs(list(config.models))
     images = [_limited(each, config, progress) for each in open_all(list(config.data))]
     for each in images:
@@ -81,7 +80,7 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
     by_arch = {control.arch: control.label for control in controls}
     owners = {model.label: by_arch[model.arch] for model in networks if model.arch in by_arch}
     hashes = {each.name: each.fingerprint() for each in images}
-    return Inputs([*loaded, *controls], owners, images, hashes, threads)
+    return Inputs([*loaded, *controls], owners, images, hashes, threads, device)
 
 
 def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> ImageData:
@@ -127,14 +126,13 @@ def extract_all(
     run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress
 ) -> tuple[Stores, dict[str, np.ndarray]]:
     """Return the features of every model on every data set, and the raw pixels of the labelled ones."""
-    from featurespace.device import resolve_device
     from featurespace.features.extract import ExtractOptions, extract
     from featurespace.features.table import store_table
     from featurespace.tables.stores import Stores
 
     layers = config.layers if config.layers in ("blocks", "stages") else tuple(config.layers.split(","))
     options = ExtractOptions(
-        layers=layers, pool=config.pool, precision=config.precision, device=str(resolve_device(config.device)),
+        layers=layers, pool=config.pool, precision=config.precision, device=inputs.device,
         batch_size=config.batch_size, on_bad_image=config.on_bad_image,
     )  # fmt: skip
     stores = {}
@@ -173,6 +171,7 @@ def _rows_of(data: ImageData, ids: pd.Series) -> np.ndarray:
 def _pixels(data: ImageData, stores: Stores) -> np.ndarray:
     # In the order and selection of the stores, which leave unreadable images out.
     from featurespace.data.transforms import resize_and_crop, to_unit_range
+    from featurespace.tables.probe import PIXEL_SIDE
 
     rows = _rows_of(data, stores.samples(data.name)["id"])
     flat = (to_unit_range(resize_and_crop(data.image(int(row)), PIXEL_SIDE, PIXEL_SIDE), channels=3) for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -21,11 +22,13 @@ class Progress:
     ----------
     seconds : time per stage, in the order the stages ended
     messages : everything said, for the report
+    started : the time in UTC
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.messages: list[str] = []
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

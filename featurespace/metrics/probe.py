@@ -18,7 +18,7 @@ from featurespace.stats.resampling import resampling_units
 
 __all__ = ["Probe", "knn_probe", "linear_probe", "probe_scores"]
 
-C_PATH = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+C_PATH = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 TEMPERATURE = 0.07
 TIE = 1e-3
 """A held-out log-likelihood (nats a sample) this little below the best is as good, and the smaller C is taken."""
@@ -234,7 +234,9 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
         likeness = T[start : start + 512] @ X.T
         nearest = np.argpartition(likeness, len(X) - k, axis=1)[:, len(X) - k :]
         weights = softmax(np.take_along_axis(likeness, nearest, axis=1) / TEMPERATURE, axis=1)
-        probabilities[start : start + 512] = np.einsum("mk,mkc->mc", weights, onehot[nearest])
+        votes = np.einsum("mk,mkc->mc", weights, onehot[nearest])
+        # Rounded, because unanimous votes sum to 1 or to 1 - 1e-16, and a ranking (AUC) would break such ties by chance.
+        probabilities[start : start + 512] = votes.round(12)
     return Probe("knn", classes, classes[probabilities.argmax(axis=1)], probabilities, k=k)
 
 

@@ -21,8 +21,8 @@ from featurespace.plots.style import (
     panel_grid,
     styled,
 )
+from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 
-PIXELS = "pixels"
 PANEL_MM = PAGE_MM * 0.42  # width of the axes in a panel
 PROBE_NAMES = {"accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy", "auc_macro": "macro AUC"}
 GAP_NAMES = {"mmd2": "MMD², unbiased", "frechet_distance_corrected": "Fréchet distance, corrected"}
@@ -41,7 +41,9 @@ def probe_by_depth(
         _draw_models(axes, on_data, layers)
         pixels = on_data[on_data["model"] == PIXELS]
         if len(pixels):
-            axes.axhline(pixels["value"].iloc[0], color="black", linestyle=":", linewidth=1, label="raw pixels")
+            axes.axhline(
+                pixels["value"].iloc[0], color="black", linestyle=":", linewidth=1, label=f"raw pixels, {PIXEL_LAYER}"
+            )
             axes.axhspan(pixels["ci_low"].iloc[0], pixels["ci_high"].iloc[0], color="black", alpha=0.08, linewidth=0)
         axes.axhline(on_data["chance"].iloc[0], color="0.4", linestyle=(0, (1, 3)), linewidth=0.8, label="chance")
         first = on_data.iloc[0]

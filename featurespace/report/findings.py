@@ -10,11 +10,12 @@ import pandas as pd
 
 from featurespace.run import Run
 from featurespace.stats.comparison import holm
+from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 from featurespace.tables.schema import DIFFERENCES, validate
 from featurespace.tables.stores import corresponding_layers
 
 ALPHA = 0.05
-PIXELS, RAW = "pixels", "raw pixels"
+RAW = f"raw pixels ({PIXEL_LAYER})"
 
 
 class Finding(NamedTuple):
@@ -159,7 +160,7 @@ def _layer(row: pd.Series) -> str:
 
 def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     scores = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")].set_index(["data", "model", "layer"])
-    last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])} | {PIXELS: "input"}
+    last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])} | {PIXELS: PIXEL_LAYER}
     tests = differences[differences["analysis"] == "probe"]
     for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False):
         at_end = rows[rows["layer"].isin([last[a], f"{last[a]} / {last[b]}"])]
@@ -178,7 +179,7 @@ def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b
     names = [RAW if name == PIXELS else name for name in (test["a"], test["b"])]
     values = (
         f"{names[0]} {with_interval(score_a)}, {names[1]} {with_interval(score_b)}, difference {with_interval(test)}, "
-        f"p = {number(test['p_value'])}; {count_of(score_a)}; chance {number(score_a['chance'])}"
+        f"p = {number(test['p_value'])} for this layer alone; {count_of(score_a)}; chance {number(score_a['chance'])}"
     )
     shown = bool(test["p_value"] <= ALPHA)
     if shown:
@@ -187,7 +188,7 @@ def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b
     else:
         lead = f"On {test['data']}, no difference is shown between linear probes on the last layer of {names[0]} and on {names[1]}"
     better, worse = (int(((rows["p_holm"] <= ALPHA) & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
-    over = f"Over all {len(rows)} layers it is better in {better} and worse in {worse} (Holm over layers)."
+    over = f"With Holm's correction over all {len(rows)} layers it is better in {better} and worse in {worse}."
     return Finding("probe", test["data"], f"{lead}: test accuracy {values}. {over}", shown)
 
 

@@ -39,7 +39,8 @@ CHAPTERS = (
     ("Domain gap", "MMD² is zero when two sets of features have the same distribution; p comes from permuting the images "
      "(whole groups where there are groups) and is the test; the interval is a jackknife and wider than need be for a "
      "small gap, so it can hold zero where p is small. The kernel's width is chosen for each layer, so compare its size between "
-     "layers with care. The Fréchet distance is given plug-in and corrected for the bias of small samples.", "domain_gap",
+     "layers with care. The Fréchet distance shown is corrected for most of the bias of small samples; the "
+     "plug-in value stands in the table domain_gap.", "domain_gap",
      ("domain_gap_by_depth", "frechet_by_depth")),
     ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "
      "neighbours in the picture are neighbours in the features. Distances between clusters and their sizes mean "

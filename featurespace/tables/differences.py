@@ -47,7 +47,11 @@ def cka_differences(stores: Stores, data: str, cka: Mapping[tuple[str, str, str,
 
 
 def probe_differences(
-    stores: Stores, data: str, correct: Mapping[tuple[str, str], np.ndarray], groups: np.ndarray | None, baseline: str
+    stores: Stores,
+    data: str,
+    correct: Mapping[tuple[str, str], np.ndarray],
+    groups: np.ndarray | None,
+    baseline: tuple[str, str],
 ) -> list[dict]:
     """Return the differences in test accuracy between models, layer by layer, and of each layer to the baseline.
 
@@ -67,10 +71,10 @@ def probe_differences(
             if (a, layer) in means and (b, other) in means:
                 key = {"a": a, "b": b, "layer": _both(layer, other)}
                 rows.append(_row("probe", "accuracy", data, key, means[a, layer], means[b, other], sizes))
-    pixels = means.get((baseline, "input"))
+    pixels = means.get(baseline)
     for (model, layer), mean in means.items():
-        if pixels is not None and model != baseline:
-            key = {"a": model, "b": baseline, "layer": layer}
+        if pixels is not None and model != baseline[0]:
+            key = {"a": model, "b": baseline[0], "layer": layer}
             rows.append(_row("probe", "accuracy", data, key, mean, pixels, sizes))
     return rows
 

@@ -55,10 +55,10 @@ def embedding_tables(
                         {**key, "sample": samples["id"], "label": samples["label"], "x": E[:, 0], "y": E[:, 1]}
                     )
                 )
-                trust = trustworthiness(X, E, k=min(TRUST_K, (len(X) - 1) // 2))
-                parameter = f"n_neighbors={NEIGHBOURS}" if method == "umap" else ""
+                k = min(TRUST_K, (len(X) - 1) // 2)
+                trust = trustworthiness(X, E, k=k)
                 quality.append(
-                    {**key, "metric": "trustworthiness", "value": trust, "n": len(X), "hyperparameter": parameter}
+                    {**key, "metric": "trustworthiness", "value": trust, "n": len(X), "hyperparameter": f"k={k}"}
                 )
             advance(1)
     table = pd.concat(points, ignore_index=True) if points else pd.DataFrame()

@@ -14,6 +14,8 @@ from featurespace.tables.schema import DOMAIN_GAP, interval_columns, validate
 from featurespace.tables.stores import Stores
 
 PERMUTATIONS = 1000
+# Holm's smallest p over L layers is L / (B + 1): with many layers more permutations, or no gap could ever be shown.
+PERMUTATIONS_PER_LAYER = 60
 
 
 def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) -> pd.DataFrame:
@@ -28,13 +30,15 @@ def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) ->
     jobs = [(a, b, model, layer) for a, b in pairs for model in stores.models for layer in stores.layers(model)]
     if not pairs:
         progress.say("no domain gap: it needs two data sets (--data twice)")
+    most = max(len(stores.layers(model)) for model in stores.models)
+    permutations = max(PERMUTATIONS, PERMUTATIONS_PER_LAYER * most)
     rows: list[dict] = []
     failures: dict[str, list[str]] = {}
     with progress.bar("domain gap", len(jobs), "layers") as advance:
         for data_a, data_b, model, layer in jobs:
             key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
             try:
-                rows += _gap_rows(stores, key, seed=seed)
+                rows += _gap_rows(stores, key, seed=seed, permutations=permutations)
             except ValueError as error:
                 failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
             advance(1)
@@ -43,7 +47,7 @@ def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) ->
     return validate(rows, DOMAIN_GAP)
 
 
-def _gap_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
+def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> list[dict]:
     names = (key["data_a"], key["data_b"])
     X, Y = (stores.features(key["model"], data, key["layer"]) for data in names)
     groups_x, groups_y = (stores.column(data, "group") for data in names)
@@ -60,7 +64,7 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
         rng=seeding.child(seed, "permutation", *names),
         groups_x=groups_x,
         groups_y=groups_y,
-        permutations=PERMUTATIONS,
+        permutations=permutations,
     )
     corrected = frechet_distance_corrected(
         X, Y, rng=seeding.child(seed, "blocks", *names), groups_x=groups_x, groups_y=groups_y
@@ -70,8 +74,11 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
         "level": None, "unit": corrected.unit, "n_groups": None,
     }  # fmt: skip
     counts = {"n_a": len(X), "n_b": len(Y)}
+    interval = interval_columns(corrected)
+    if min(len(X), len(Y)) < 2 * X.shape[1]:
+        interval["interval"] += "; bias remains, because n is below twice the width"
     return [
         {"metric": "mmd2", **key, **counts, "p_value": test.p_value, **interval_columns(test)},
         {"metric": "frechet_distance", **key, **counts, "p_value": None, **plain},
-        {"metric": "frechet_distance_corrected", **key, **counts, "p_value": None, **interval_columns(corrected)},
+        {"metric": "frechet_distance_corrected", **key, **counts, "p_value": None, **interval},
     ]

@@ -20,6 +20,8 @@ from featurespace.tables.stores import Stores
 
 MIN_PER_CLASS = 2  # training images; with one, no cross-validation can hold any back
 PIXELS = "pixels"  # the baseline's name in the column `model`
+PIXEL_SIDE = 32  # images are scaled to this height and width for the baseline
+PIXEL_LAYER = f"{PIXEL_SIDE} x {PIXEL_SIDE} px"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def probe_tables(
 
     The linear probe is multinomial logistic regression on standardised features; its C is chosen by cross-validation
     within the training split (by group). Folds and test samples are the same for every model and layer. ``pixels``
-    holds the raw pixels (n, d) of each data set, the baseline. A data set without labels, or with one class, is left
+    holds the raw pixels (n, 3 x 32 x 32) of each data set, the baseline. A data set without labels, or with one class, is left
     out, and the progress says so.
     """
     progress = progress or Progress()
@@ -59,7 +61,7 @@ def probe_tables(
             for layer in stores.layers(model)
         ]
         if data in pixels:
-            jobs.append((PIXELS, "input", pixels[data]))
+            jobs.append((PIXELS, PIXEL_LAYER, pixels[data]))
         correct: dict[tuple[str, str], np.ndarray] = {}
         failures: dict[str, list[str]] = {}
         with progress.bar(f"probes on {data}", len(jobs), "layers") as advance:
@@ -73,7 +75,7 @@ def probe_tables(
                 advance(1)
         for reason, places in failures.items():
             progress.say(f"no probe on {data!r} for {shortened(places)}: {reason}")
-        differences += probe_differences(stores, data, correct, split.take(split.test), PIXELS)
+        differences += probe_differences(stores, data, correct, split.take(split.test), (PIXELS, PIXEL_LAYER))
     return validate(rows, PROBE), differences
 
 

@@ -53,3 +53,22 @@ def test_brightness_alone_says_little_about_the_level(manifests):
     data = open_data(f"mri={manifests[1]}")
     means = np.array([np.asarray(data.image(index)).mean() for index in range(len(data))])
     assert means.std() < 8  # of 255: patches are standardised
+
+
+def test_no_voxel_is_in_two_groups_and_no_image_twice():
+    volume = demo.load_mni152()
+    places = np.arange(volume.size, dtype=np.float32).reshape(volume.shape)  # each voxel's own number, exact below 2^24
+    assert volume.size < 2**24
+    groups: dict[str, set] = {}
+    patches, original = [], demo._to_grey
+    try:
+        demo._to_grey = lambda patch: patches.append(patch) or original(patch)
+        inside = np.where(volume > 0, places + 1, 0)
+        for patch in demo.mri_patches(inside, rng=np.random.default_rng(0)):
+            if patch.split == "test":
+                groups.setdefault(patch.group, set()).update(patches[-1].astype(int).ravel().tolist())
+    finally:
+        demo._to_grey = original
+    assert len(groups) == 14 and len({each.tobytes() for each in patches}) == len(patches)
+    numbers = [number for voxels in groups.values() for number in voxels if number]
+    assert len(numbers) == len(set(numbers))
