@@ -17,10 +17,10 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/featurespace demo --out $(OUT)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
 
 test-all: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not gpu and not network"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not network"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

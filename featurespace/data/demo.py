@@ -32,7 +32,7 @@ PATCHES_PER_BLOCK = 7
 
 LEVELS = 6  # axial slabs of equal height, the classes
 MRI_PATCH_MM = 40
-MRI_BAND_MM, MRI_BANDS = 60, 3  # from back to front
+MRI_BAND_MM, MRI_BANDS = 45, 4  # from back to front
 MRI_COUNTS = {"train": 1500, "test": 600}
 MIN_BRAIN = 0.4  # share of a patch that must lie in the brain
 
@@ -62,7 +62,7 @@ def write_mri(folder: Path, *, seed: int) -> Path:
     40 mm axial patches of one hemisphere, intensity standardised per patch; class = one of 6 axial levels of the
     head. Training patches come from the left hemisphere, test patches from the mirrored right. The template is
     exactly symmetric, so that alone would put the same voxels on both sides: slices are held out too, and no test
-    slice lies within 3 mm of a training slice. Group = level, run of slices and 60 mm band from back to front; a patch
+    slice lies within 3 mm of a training slice. Group = level, run of slices and 45 mm band from back to front; a patch
     never leaves its band, so no voxel is in two groups.
     """
     return _write(folder, mri_patches(load_mni152(), rng=seeding.child(seed, "demo", "mri")))

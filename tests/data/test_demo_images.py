@@ -69,6 +69,6 @@ def test_no_voxel_is_in_two_groups_and_no_image_twice():
                 groups.setdefault(patch.group, set()).update(patches[-1].astype(int).ravel().tolist())
     finally:
         demo._to_grey = original
-    assert len(groups) == 14 and len({each.tobytes() for each in patches}) == len(patches)
+    assert len(groups) == 18 and len({each.tobytes() for each in patches}) == len(patches)
     numbers = [number for voxels in groups.values() for number in voxels if number]
     assert len(numbers) == len(set(numbers))
