@@ -54,15 +54,16 @@ def analyze(
     progress = progress or Progress()
     config = make_config(models=tuple(models), data=tuple(data), **options)
     run = Run(out)
-    run.claim(to_yaml(config), _difference(run, config))
-    with progress.stage("read models and data"):
-        inputs = read_inputs(config, progress)
-    stores, pixels = extract_all(run, config, inputs, progress)
-    run.forget_tables_of_other_features(stores.key())
-    _write_tables(run, config, stores, pixels, inputs.models, progress)
-    with progress.stage("figures"):
-        drawn = _write_figures(run)
-    _write_records(run, config, inputs, stores, drawn, progress)
+    with run.locked():
+        run.claim(to_yaml(config), _difference(run, config))
+        with progress.stage("read models and data"):
+            inputs = read_inputs(config, progress)
+        stores, pixels = extract_all(run, config, inputs, progress)
+        run.forget_tables_of_other_features(stores.key())
+        _write_tables(run, config, stores, pixels, inputs.models, progress)
+        with progress.stage("figures"):
+            drawn = _write_figures(run)
+        _write_records(run, config, inputs, stores, drawn, progress)
     return run
 
 

@@ -171,8 +171,24 @@ def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:
     typer.echo(f"Report: {run.report.resolve()}")
 
 
+def _write_bug_report(error: Exception) -> str:
+    """Write what a bug report needs into the temporary folder, and return what to tell the user."""
+    import json
+    import os
+    import tempfile
+    import traceback
+
+    from featurespace.provenance import command_line, installed_versions, machine
+
+    facts = {"command": command_line(), "versions": installed_versions(), "machine": machine()}
+    handle, path = tempfile.mkstemp(prefix="featurespace-bug-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(json.dumps(facts, indent=2) + "\n\n" + "".join(traceback.format_exception(error)))
+    return f"this is a bug of featurespace ({type(error).__name__}: {error}); please report it with the file {path}"
+
+
 def main() -> None:
-    """Run the command line; exit code 2 for what the user can repair, 130 for Ctrl-C."""
+    """Run the command line; exit code 2 for what the user can repair, 1 for a bug of ours, 130 for Ctrl-C."""
     try:
         app()
     except FeaturespaceError as error:
@@ -181,6 +197,9 @@ def main() -> None:
 
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(2)
+    except Exception as error:
+        typer.echo(f"error: {_write_bug_report(error)}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on where it stopped", err=True)
         sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,28 @@ class Run:
     def figure_path(self, name: str, suffix: str = "png") -> Path:
         """File of a figure."""
         return self.path / "figures" / f"{name}.{suffix}"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; a second one is told so. A killed process holds nothing."""
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout as error:
+            raise FeaturespaceError(
+                f"another process is working in {self.path}; wait until it has finished, or choose another --out"
+            ) from error
+        except OSError as error:
+            raise FeaturespaceError(
+                f"{self.path} cannot be written ({error.strerror}); choose another --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     # Reading ----------------------------------------------------------------------------------------------------
 

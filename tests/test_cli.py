@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -123,3 +124,23 @@ def test_report_is_written_again(small_run):
     small_run.report.unlink()
     result = command("report", small_run.path)
     assert result.returncode == 0 and small_run.report.read_bytes() == before
+
+
+def test_a_bug_of_ours_exits_with_1_and_leaves_a_report(tmp_path, monkeypatch, capsys):
+    from featurespace import cli
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("deep inside")
+
+    monkeypatch.setattr(importlib.import_module("featurespace.analyze"), "analyze", broken)
+    monkeypatch.setattr(sys, "argv", ["featurespace", "analyze", "resnet18", "--data", "x=y", "--out", str(tmp_path)])
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    (report,) = tmp_path.glob("featurespace-bug-*.txt")
+    message = capsys.readouterr().err
+    assert f"please report it with the file {report}" in message and "Traceback" not in message
+    text = report.read_text()
+    assert "deep inside" in text and "featurespace analyze resnet18" in text and '"torch"' in text

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,3 +56,16 @@ def test_an_output_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FeaturespaceError, match="cannot be written .*choose another --out"):
         Run(tmp_path / "file" / "run").claim("seed: 0\n", None)
+
+
+def test_a_second_process_is_told_so(tmp_path, two_domains):
+    code = f"from featurespace.run import Run\nwith Run({str(tmp_path / 'r')!r}).locked():\n print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(FeaturespaceError, match="another process is working in .*; wait until it has finished"):
+            fs.analyze(["test_resnet@random"], [f"x={two_domains[0]}"], tmp_path / "r", image_size=32)
+        other.kill()
+    with Run(tmp_path / "r").locked():  # a killed process holds nothing
+        pass
