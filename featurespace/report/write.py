@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 import jinja2
 import pandas as pd
+from PIL import Image
 
 from featurespace import files
 from featurespace.report.findings import Finding, number, with_interval
 from featurespace.run import Run
 from featurespace.tables.stores import corresponding_layers
+
+PAGE_PIXELS = 180 / 25.4 * 300  # a figure as wide as the page, at 300 dpi
 
 
 class Section(NamedTuple):
@@ -98,13 +101,13 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
 
 def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
     caption = next(text for prefix, text in CAPTIONS.items() if name.startswith(prefix))
-    encoded = base64.b64encode(run.figure_path(name).read_bytes()).decode()
+    file = run.figure_path(name)
+    with Image.open(file) as picture:
+        share = min(1.0, picture.width / PAGE_PIXELS)  # a narrow figure keeps its type size
     return {
-        "name": name,
-        "image": f"data:image/png;base64,{encoded}",
-        "caption": caption,
-        "alt": " ".join([caption, *sentences[:1]]),
-    }
+        "name": name, "image": f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}",
+        "caption": caption, "alt": " ".join([caption, *sentences[:1]]), "width": f"{share:.0%}",
+    }  # fmt: skip
 
 
 def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
