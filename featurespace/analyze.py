@@ -62,7 +62,7 @@ def analyze(
         run.forget_tables_of_other_features(stores.key())
         _write_tables(run, config, stores, pixels, inputs.models, progress)
         with progress.stage("figures"):
-            drawn = _write_figures(run)
+            drawn = draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
     return run
 
@@ -132,7 +132,8 @@ def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.Da
     return pd.concat([kept, table], ignore_index=True) if len(kept) else table
 
 
-def _write_figures(run: Run) -> list[str]:
+def draw_figures(run: Run) -> list[str]:
+    """Draw every figure that the tables of a run hold, write them, and return their names in order."""
     from featurespace.plots.all import figures
 
     names = []

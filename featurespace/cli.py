@@ -159,6 +159,30 @@ def report(
     typer.echo(run.report)
 
 
+@app.command()
+def figures(
+    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+) -> None:
+    """Draw the figures of a run again, from its tables."""
+    from featurespace.analyze import draw_figures
+    from featurespace.run import load
+
+    run = load(directory)
+    for name in draw_figures(run):
+        typer.echo(run.figure_path(name))
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+) -> None:
+    """Read everything a run holds and compare the features with their hashes."""
+    from featurespace.run import load
+
+    for name in load(directory).verify():
+        typer.echo(f"ok {name}")
+
+
 def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:
     if json_output:
         import json

@@ -119,6 +119,22 @@ class Run:
             raise unknown("features of", f"{model} on {data}", self._stores(), where=str(self.path))
         return FeatureStore.open(path)
 
+    def verify(self) -> list[str]:
+        """Read all features and tables; return what was read, or raise FeaturespaceError naming the file that differs."""
+        checked = []
+        for file in sorted(self.path.glob("features/*/*/manifest.json")):
+            FeatureStore.open(file.parent, verify=True)
+            checked.append(str(file.parent.relative_to(self.path)))
+        for name in self.tables:
+            try:
+                validate(self.tables[name], SCHEMAS[name])
+            except (KeyError, ValueError, OSError) as error:
+                raise FeaturespaceError(
+                    f"{self.path / 'tables' / name}.parquet is not what was written ({error}); run the same command again"
+                ) from error
+            checked.append(f"tables/{name}")
+        return checked
+
     def _stores(self) -> list[str]:
         manifests = (files.read_json(file) for file in sorted(self.path.glob("features/*/*/manifest.json")))
         return [f"{manifest['model']} on {manifest['data']}" for manifest in manifests]

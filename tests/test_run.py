@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -69,3 +70,20 @@ def test_a_second_process_is_told_so(tmp_path, two_domains):
         other.kill()
     with Run(tmp_path / "r").locked():  # a killed process holds nothing
         pass
+
+
+def test_verify_reads_everything_and_names_what_differs(small_run, tmp_path):
+    shutil.copytree(small_run.path, tmp_path / "run")
+    run = load(tmp_path / "run")
+    assert len(run.verify()) == 6 + len(run.tables)
+    file = next((tmp_path / "run" / "features").rglob("*.npy"))
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(FeaturespaceError, match=f"{file.name} does not hold the rows that were written"):
+        run.verify()
+    content[-3] ^= 1
+    file.write_bytes(content)
+    (tmp_path / "run" / "tables" / "probe.parquet").write_bytes(b"broken")
+    with pytest.raises(FeaturespaceError, match=r"probe.parquet is not what was written"):
+        run.verify()
