@@ -14,13 +14,14 @@ import pandas as pd
 from featurespace import provenance
 from featurespace.config import AnalyzeConfig, make_config, read_config, to_yaml
 from featurespace.errors import FeaturespaceError
-from featurespace.inputs import Inputs, extract_all, read_inputs
+from featurespace.inputs import Inputs, extract_all, extract_options, read_inputs
 from featurespace.progress import Progress
 from featurespace.run import Run
 
 if TYPE_CHECKING:
     from featurespace.features.table import FeatureTable
     from featurespace.models.load import Model
+    from featurespace.plan import Plan
     from featurespace.tables.stores import Stores
 
 
@@ -65,6 +66,18 @@ def analyze(
             drawn = draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
     return run
+
+
+def plan_analysis(
+    models: Sequence[str], data: Sequence[str], out: str | Path, *, progress: Progress | None = None, **options: Any
+) -> Plan:
+    """Return what `analyze` with the same arguments will cost; reads models and data, and writes nothing."""
+    from featurespace.plan import make_plan
+
+    config = make_config(models=tuple(models), data=tuple(data), **options)
+    inputs = read_inputs(config, progress or Progress())
+    images = {each.name: len(each) for each in inputs.images}
+    return make_plan(inputs.networks, images, extract_options(config, inputs.device), Path(out))
 
 
 def _difference(run: Run, config: AnalyzeConfig) -> str | None:

@@ -75,6 +75,7 @@ def analyze(
     control: Annotated[bool | None, _option("control", "--control/--no-control")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")] = None,
     save_config: Annotated[Path | None, typer.Option(help="Write the resolved configuration to this file.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what the run will cost, and write nothing.")] = False,
     quiet: Quiet = False,
     json_output: Json = False,
 ) -> None:
@@ -103,6 +104,9 @@ def analyze(
             files.write_text(save_config, to_yaml(resolved))
         except OSError as error:
             raise FeaturespaceError(f"--save-config {save_config} cannot be written ({error.strerror})") from error
+    if dry_run:
+        _print_plan(options, out, json_output=json_output, quiet=quiet)
+        return
     run = job(**options, out=out, progress=Progress() if quiet else RichProgress())
     _print_run(run, json_output=json_output, quiet=quiet)
 
@@ -181,6 +185,29 @@ def verify(
 
     for name in load(directory).verify():
         typer.echo(f"ok {name}")
+
+
+def _print_plan(options: dict[str, Any], out: Path, *, json_output: bool, quiet: bool) -> None:
+    from dataclasses import asdict
+
+    from featurespace.analyze import plan_analysis
+    from featurespace.plan import in_bytes
+    from featurespace.progress import Progress, RichProgress
+
+    plan = plan_analysis(**options, out=out, progress=Progress() if quiet or json_output else RichProgress())
+    if json_output:
+        import json
+
+        typer.echo(json.dumps(asdict(plan), indent=2))
+        return
+    for name, count in plan.images.items():
+        typer.echo(f"data {name}: {count:,} images")
+    for model in plan.models:
+        speed = f"{model.images_per_second:,.0f} images/s"
+        typer.echo(f"model {model.label}: {model.layers} layers, {model.width:,} values an image, {speed}")
+    typer.echo(f"features: {in_bytes(plan.disk_bytes)} on disk ({in_bytes(plan.free_bytes)} free)")
+    typer.echo(f"statistics: {in_bytes(plan.memory_bytes)} of memory for the layers of one data set")
+    typer.echo(f"forward passes: about {plan.seconds:,.0f} s; statistics and figures come on top")
 
 
 def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:

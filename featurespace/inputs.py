@@ -16,6 +16,7 @@ from featurespace.run import Run
 
 if TYPE_CHECKING:
     from featurespace.data.dataset import ImageData
+    from featurespace.features.extract import ExtractOptions
     from featurespace.features.table import FeatureTable
     from featurespace.models.load import Model
     from featurespace.tables.stores import Stores
@@ -122,19 +123,28 @@ def _controls(
     return list(controls.values())
 
 
+def extract_options(config: AnalyzeConfig, device: str) -> ExtractOptions:
+    """Return what of the configuration concerns the forward pass."""
+    from featurespace.features.extract import ExtractOptions
+
+    layers = config.layers if config.layers in ("blocks", "stages") else tuple(config.layers.split(","))
+    return ExtractOptions(
+        layers=layers, pool=config.pool, precision=config.precision, device=device,
+        batch_size=config.batch_size, on_bad_image=config.on_bad_image,
+    )  # fmt: skip
+
+
 def extract_all(
     run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress
 ) -> tuple[Stores, dict[str, np.ndarray]]:
     """Return the features of every model on every data set, and the raw pixels of the labelled ones."""
-    from featurespace.features.extract import ExtractOptions, extract
+    from featurespace.features.extract import extract
     from featurespace.features.table import store_table
+    from featurespace.plan import check_disk
     from featurespace.tables.stores import Stores
 
-    layers = config.layers if config.layers in ("blocks", "stages") else tuple(config.layers.split(","))
-    options = ExtractOptions(
-        layers=layers, pool=config.pool, precision=config.precision, device=inputs.device,
-        batch_size=config.batch_size, on_bad_image=config.on_bad_image,
-    )  # fmt: skip
+    options = extract_options(config, inputs.device)
+    check_disk(inputs.networks, {data.name: len(data) for data in inputs.images}, options, run.path)
     stores = {}
     with progress.stage("features"):
         for data in inputs.images:

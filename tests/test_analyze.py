@@ -310,3 +310,15 @@ def test_a_table_of_features_takes_part_with_the_images_that_can_be_read(tmp_pat
         )
         assert len(run.features("t", "x").samples) == (19 if len(models) == 2 else 20)
     assert any("no baseline of raw pixels on 'x'" in each for each in progress.messages)
+
+
+def test_too_little_disk_is_said_before_the_first_image(arguments, tmp_path, monkeypatch):
+    from featurespace import plan
+
+    monkeypatch.setattr(plan, "_free_bytes", lambda path: 1000)
+    with pytest.raises(
+        fs.FeaturespaceError,
+        match=r"the features need .* KiB, and the disk of .* has 1000 B left; choose another --out",
+    ):
+        fs.analyze(*arguments, tmp_path / "r", **FAST)
+    assert not (tmp_path / "r" / "features").exists()

@@ -24,6 +24,7 @@ ORDER = [
     {"run"},
     {"plots"},
     {"report"},
+    {"plan"},
     {"inputs"},
     {"analyze", "inspection"},
     {"demo"},

@@ -135,6 +135,27 @@ def test_figures_are_drawn_again_and_verify_names_what_it_read(small_run):
     assert "ok features/after/dark" in command("verify", small_run.path).stdout
 
 
+def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path, two_domains):
+    arguments = [
+        "analyze",
+        "m=test_resnet@random",
+        "--data",
+        f"b={two_domains[0]}",
+        "--out",
+        tmp_path / "r",
+        "--image-size",
+        32,
+        "--dry-run",
+    ]
+    result = command(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert "data b: 72 images" in result.stdout and "model untrained:" in result.stdout and "free)" in result.stdout
+    plan = json.loads(command(*arguments, "--json").stdout)
+    assert plan["images"] == {"b": 72} and plan["models"][0]["layers"] == 6
+    assert plan["disk_bytes"] == int(4 * 72 * sum(model["width"] for model in plan["models"]) * 1.1)
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_bug_of_ours_exits_with_1_and_leaves_a_report(tmp_path, monkeypatch, capsys):
     from featurespace import cli
 

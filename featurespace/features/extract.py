@@ -84,6 +84,15 @@ def extract(
     return store
 
 
+def layer_widths(model: Model, options: ExtractOptions) -> dict[str, int]:
+    """Return the layers that the options select, in order of execution, and the features an image has in each."""
+    device = torch.device(options.device)
+    network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    example = _example(model, device)
+    selection = list(options.layers) if isinstance(options.layers, tuple) else options.layers
+    return _widths(network, select_layers(network, selection, example), example, options.pool)
+
+
 def store_key(model: Model, fingerprint: str, layers: list[str], options: ExtractOptions) -> dict[str, Any]:
     """Return everything that can change a feature."""
     return {
