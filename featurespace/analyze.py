@@ -57,6 +57,7 @@ def analyze(
     run = Run(out)
     with run.locked():
         run.claim(to_yaml(config), _difference(run, config))
+        run.begin()
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
         stores, pixels = extract_all(run, config, inputs, progress)

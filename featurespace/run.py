@@ -125,13 +125,10 @@ class Run:
         for file in sorted(self.path.glob("features/*/*/manifest.json")):
             FeatureStore.open(file.parent, verify=True)
             checked.append(str(file.parent.relative_to(self.path)))
-        for name in self.tables:
-            try:
-                validate(self.tables[name], SCHEMAS[name])
-            except (KeyError, ValueError, OSError) as error:
-                raise FeaturespaceError(
-                    f"{self.path / 'tables' / name}.parquet is not what was written ({error}); run the same command again"
-                ) from error
+        for name, digest in self._table_record().get("sha256", {}).items():
+            file = self.path / "tables" / name
+            if not file.is_file() or files.hash_file(file) != digest:
+                raise FeaturespaceError(f"{file} is not what was written; run the same command again")
             checked.append(f"tables/{name}")
         return checked
 
@@ -183,14 +180,24 @@ class Run:
                 f"{self.path} cannot be written ({error.strerror}); choose another --out"
             ) from error
 
+    def begin(self) -> None:
+        """Take away what a finished run ends with, so that an interrupted one is not taken for finished."""
+        for name in ("report.html", "summary.json", "provenance.json"):
+            (self.path / name).unlink(missing_ok=True)
+
     def forget_tables_of_other_features(self, key: str) -> None:
         """Delete tables and figures that were made from other features than those with this key."""
-        record = self.path / "tables" / "source.json"
-        known = files.read_json(record).get("features") if record.is_file() else None
-        if known != key:
+        if self._table_record().get("features") != key:
             shutil.rmtree(self.path / "tables", ignore_errors=True)
             shutil.rmtree(self.path / "figures", ignore_errors=True)
-            files.write_json(record, {"features": key})
+            files.write_json(self.path / "tables" / "source.json", {"features": key, "sha256": {}})
+
+    def _table_record(self) -> dict[str, Any]:
+        file = self.path / "tables" / "source.json"
+        try:
+            return files.read_json(file) if file.is_file() else {}
+        except ValueError:
+            return {}
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""
@@ -199,6 +206,9 @@ class Run:
         # 17 digits: a float read from the CSV is the float that was written.
         files.write_atomic(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
         files.write_atomic(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+        record = self._table_record()
+        hashes = {file: files.hash_file(folder / file) for file in (f"{name}.csv", f"{name}.parquet")}
+        files.write_json(folder / "source.json", {**record, "sha256": {**record.get("sha256", {}), **hashes}})
 
     def write_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PDF, SVG and PNG (300 dpi)."""

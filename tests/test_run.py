@@ -75,7 +75,7 @@ def test_a_second_process_is_told_so(tmp_path, two_domains):
 def test_verify_reads_everything_and_names_what_differs(small_run, tmp_path):
     shutil.copytree(small_run.path, tmp_path / "run")
     run = load(tmp_path / "run")
-    assert len(run.verify()) == 6 + len(run.tables)
+    assert len(run.verify()) == 6 + 2 * len(run.tables)
     file = next((tmp_path / "run" / "features").rglob("*.npy"))
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
@@ -84,6 +84,20 @@ def test_verify_reads_everything_and_names_what_differs(small_run, tmp_path):
         run.verify()
     content[-3] ^= 1
     file.write_bytes(content)
-    (tmp_path / "run" / "tables" / "probe.parquet").write_bytes(b"broken")
-    with pytest.raises(FeaturespaceError, match=r"probe.parquet is not what was written"):
-        run.verify()
+    for name in ("probe.parquet", "similarity.csv"):
+        table = tmp_path / "run" / "tables" / name
+        before = table.read_bytes()
+        table.write_bytes(before.replace(b"0", b"1", 1))
+        with pytest.raises(FeaturespaceError, match=f"{name} is not what was written"):
+            run.verify()
+        table.write_bytes(before)
+    assert run.verify()
+
+
+def test_an_interrupted_run_is_not_taken_for_the_finished_one_before_it(small_run, tmp_path):
+    shutil.copytree(small_run.path, tmp_path / "run")
+    run = load(tmp_path / "run")
+    run.begin()
+    with pytest.raises(FeaturespaceError, match="is the run finished"):
+        run.summary
+    assert not run.report.exists() and run.tables["probe"] is not None

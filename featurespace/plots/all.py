@@ -18,7 +18,8 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     layers = tables["layers"]
     similarity = tables.get("similarity")
     if similarity is not None and len(similarity):
-        yield "cka_by_layer", similarity_by_layer(similarity, layers)
+        if layers["model"].nunique() > 1:
+            yield "cka_by_layer", similarity_by_layer(similarity, layers)
         for data in dict.fromkeys(similarity["data"]):
             yield f"cka_heatmap_{safe_name(data)}", similarity_heatmap(similarity, layers, data=data)
     probe = tables.get("probe")

@@ -97,12 +97,13 @@ def _panels(count: int) -> tuple[Figure, np.ndarray]:
 def _draw_models(axes: Axes, rows: pd.DataFrame, layers: pd.DataFrame) -> None:
     colours = model_colours(layers)
     lists = {model: layer_names(layers, model) for model in colours}
+    crowded = sum(model not in controls(layers) for model in lists) > 3  # then the bands of controls only hide the rest
     same = len({tuple(names) for names in lists.values()}) == 1
     for number, (model, names) in enumerate(lists.items()):
         values = rows[rows["model"] == model].set_index("layer").reindex(names)
         x = np.arange(len(names)) if same else np.linspace(0, 1, len(names))
         draw_line(axes, x, values, colour=colours[model], label=model, marker=MARKERS[number % len(MARKERS)],
-                  dashed=model in controls(layers))  # fmt: skip
+                  dashed=model in controls(layers), band=not (crowded and model in controls(layers)))  # fmt: skip
     if same:
         label_layers(axes, next(iter(lists.values())), room_mm=PANEL_MM)
     else:

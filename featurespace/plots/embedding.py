@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from featurespace.plots.style import MAX_CLASSES, PAGE_MM, legend_below, new_figure, panel_grid, styled
 
+TITLE_CHARACTERS = 34  # a line of a panel's title
 METHOD_NAMES = {"umap": "UMAP", "pca": "PCA"}
 
 
@@ -33,7 +36,8 @@ def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, m
             axes.scatter(of_label["x"], of_label["y"], s=size, color=colours[label], linewidths=0, label=label)
         unlabelled = points[points["label"].isna()]
         axes.scatter(unlabelled["x"], unlabelled["y"], s=size, color="0.5", linewidths=0)
-        axes.set_title(f"{model}, {points['layer'].iloc[0]}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
+        name = textwrap.fill(f"{model}, {points['layer'].iloc[0]}", TITLE_CHARACTERS)
+        axes.set_title(f"{name}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
         axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
         axes.spines[["top", "right"]].set_visible(True)
     for axes in list(panels.flat)[len(models) :]:

@@ -12,10 +12,9 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from featurespace.plots.style import (
-    CONTROL,
+    LAYER_CHARACTERS,
     MARKERS,
     PAGE_MM,
-    PALETTE,
     band_text,
     control_of,
     controls,
@@ -23,6 +22,7 @@ from featurespace.plots.style import (
     label_layers,
     layer_names,
     legend_below,
+    model_colours,
     new_figure,
     panel_grid,
     styled,
@@ -52,7 +52,7 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
     down, across = panel_grid(len(pairs), across=across)
     # Panels of one architecture share their layer names, which then stand at the left and below only.
     shared = _same_layers(layers)
-    names_mm = 4 + 1.15 * layers["layer"].str.len().max()
+    names_mm = 4 + 1.15 * min(LAYER_CHARACTERS, layers["layer"].str.len().max())
     side = (PAGE_MM - 16 - (names_mm if shared else names_mm * across)) / across - 6
     figure = new_figure(PAGE_MM, 8 + down * (side + 9) + (names_mm if shared else names_mm * down))
     panels = figure.subplots(down, across, squeeze=False)
@@ -99,21 +99,24 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
     """Draw the similarity of corresponding layers by depth, with its interval, one panel a data set.
 
     Two or three models: every pair, and in grey each model against its untrained control. More: the first model
-    against each other one, and against its control.
+    against each other one, and against the controls of all.
     """
     rows = table[table["metric"] == metric]
     domains = list(dict.fromkeys(rows["data"]))
     down, across = panel_grid(len(domains), across=2)
     figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 12 + 68 * down)
     panels = figure.subplots(down, across, squeeze=False, sharey=True)
+    colours = model_colours(layers)
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
+        first, crowded = trained(layers)[0], len(trained(layers)) > 3
         for number, (model_a, model_b) in enumerate(_shown_pairs(layers)):
             pair = _corresponding(on_data, layers, model_a, model_b)
             is_control = model_b in controls(layers)
-            colour = CONTROL if is_control else PALETTE[number % len(PALETTE)]
-            draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}",
-                      marker=MARKERS[number % len(MARKERS)], dashed=is_control)  # fmt: skip
+            # A pair has the colour of the model that the first one is compared with.
+            colour = colours[model_b if is_control or model_a == first else first]
+            draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}", dashed=is_control,
+                      marker=MARKERS[number % len(MARKERS)], band=not (is_control and crowded))  # fmt: skip
         axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data)})")
         _depth_axis(axes, layers)
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)
@@ -131,8 +134,10 @@ def _shown_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
     models = trained(layers)
     few = len(models) <= 3
     pairs = list(combinations(models, 2)) if few else [(models[0], model) for model in models[1:]]
-    compared = models if few else models[:1]
-    return pairs + [(model, control) for model in compared if (control := control_of(layers, model))]
+    if few:
+        return pairs + [(model, control) for model in models if (control := control_of(layers, model))]
+    of_all = dict.fromkeys(control for model in models if (control := control_of(layers, model)))
+    return pairs + [(models[0], control) for control in of_all]
 
 
 def _corresponding(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:

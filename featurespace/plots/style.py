@@ -27,6 +27,7 @@ MM = 1 / 25.4
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#F0E442")
 CONTROL = "#8A8A8A"
 MARKERS = "osD^vP*Xph"
+LAYER_CHARACTERS = 24
 CHARACTER_MM = 1.45  # width of a character of legend text, rather wide
 LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
@@ -117,12 +118,17 @@ def layer_names(layers: pd.DataFrame, model: str) -> list[str]:
     return layers[layers["model"] == model].sort_values("depth")["layer"].tolist()
 
 
+def shortened_layer(name: str) -> str:
+    """Return a layer's name, its middle left out where it is longer than a panel has room for."""
+    return name if len(name) <= LAYER_CHARACTERS else f"{name[:8]}…{name[9 - LAYER_CHARACTERS :]}"
+
+
 def label_layers(axes: Axes, names: Iterable[str], *, room_mm: float, which: str = "x") -> None:
     """Write layer names on an axis whose positions are 0, 1, 2, ...; where they lack room, every second, third, ...
 
     The first and the last layer are always named. ``room_mm`` is the length of the axis.
     """
-    names = list(names)
+    names = [shortened_layer(name) for name in names]
     step = max(1, int(np.ceil(len(names) * LABEL_MM / room_mm)))
     last = len(names) - 1
     ticks = [index for index in range(0, len(names), step) if last - index >= step] + [last]
@@ -134,12 +140,23 @@ def label_layers(axes: Axes, names: Iterable[str], *, room_mm: float, which: str
 
 
 def draw_line(
-    axes: Axes, x: Any, table: pd.DataFrame, *, colour: str, label: str, marker: str = "o", dashed: bool = False
+    axes: Axes,
+    x: Any,
+    table: pd.DataFrame,
+    *,
+    colour: str,
+    label: str,
+    marker: str = "o",
+    dashed: bool = False,
+    band: bool = True,
 ) -> None:
     """Draw values with their intervals: a line with a band; where a row has no interval, the line alone."""
     values = table["value"].to_numpy(float)
     low, high = table["ci_low"].to_numpy(float), table["ci_high"].to_numpy(float)
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    if len(values) == 1:  # a band needs two points
+        axes.errorbar(x, values, yerr=[values - low, high - values], color=colour, capsize=2, linewidth=0, elinewidth=1)
+    elif band:
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(
         x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3
     )

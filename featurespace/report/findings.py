@@ -9,7 +9,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from featurespace.run import Run
-from featurespace.stats.comparison import holm
 from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 from featurespace.tables.schema import DIFFERENCES, validate
 from featurespace.tables.stores import corresponding_layers
@@ -122,6 +121,9 @@ def _change_over_depth(pair: pd.DataFrame, model_a: str, model_b: str, data: str
             f"On {data}, {model_a} and {model_b} have the same features in every layer (CKA 1); {count_of(least)}."
         )
         return Finding("similarity", data, sentence, False)
+    if len(pair) == 1:
+        sentence = f"On {data}, CKA of {model_a} and {model_b} in {_layer(least)} is {with_interval(least)}; {count_of(least)}."
+        return Finding("similarity", data, sentence, False)
     if _apart(most, least) == 1:
         sentence = (
             f"On {data}, {model_a} and {model_b} are least alike in {_layer(least)}, linear CKA {with_interval(least)}, "
@@ -139,6 +141,15 @@ def _against_control(differences: pd.DataFrame, layers: pd.DataFrame) -> Iterato
     told = {f"{model_a} / {model_b}" for model_a, model_b in _told_pairs(_names(layers, "model"))}
     rows = differences[(differences["analysis"] == "similarity") & differences["a"].isin(told)]
     for (data, a, b), tests in rows.groupby(["data", "a", "b"], sort=False):
+        if tests["p_value"].isna().all():
+            reason = str(tests["interval"].iloc[0]).removeprefix("none: ")
+            yield Finding(
+                "similarity",
+                data,
+                f"On {data}, CKA of {a} and of {b} (random weights) could not be compared by a test: {reason}.",
+                False,
+            )
+            continue
         closer = int(((tests["p_holm"] <= ALPHA) & (tests["value"] > 0)).sum())
         farther = int(((tests["p_holm"] <= ALPHA) & (tests["value"] < 0)).sum())
         sentence = f"On {data}, CKA of {a} lies above CKA of {b} (random weights) in {closer} of {len(tests)} layers"
@@ -182,6 +193,9 @@ def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b
         f"p = {number(test['p_value'])} for this layer alone; {count_of(score_a)}; chance {number(score_a['chance'])}"
     )
     shown = bool(test["p_value"] <= ALPHA)
+    if pd.isna(test["p_value"]):
+        lead = f"On {test['data']}, linear probes on the last layer of {names[0]} and on {names[1]} could not be compared by a test"
+        return Finding("probe", test["data"], f"{lead}: test accuracy {values}.", False)
     if shown:
         word = "better" if test["value"] > 0 else "worse"
         lead = f"On {test['data']}, a linear probe on the last layer reads the class {word} from {names[0]} than from {names[1]}"
@@ -195,7 +209,8 @@ def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b
 def _gap(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     table = table[table["metric"] == "mmd2"]
     for (data_a, data_b), rows in table.groupby(["data_a", "data_b"], sort=False):
-        for model in [*_names(layers, "model"), *_names(layers, "control")]:
+        models = _names(layers, "model")
+        for model in models if len(models) > 3 else [*models, *_names(layers, "control")]:
             of_model = (
                 rows[rows["model"] == model]
                 .set_index("layer")
@@ -204,13 +219,12 @@ def _gap(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
             )
             if not len(of_model):
                 continue
-            of_model = of_model.assign(p_holm=holm(of_model["p_value"].to_numpy()))
             apart = int((of_model["p_holm"] <= ALPHA).sum())
             largest = of_model.loc[of_model["value"].idxmax()]
             if apart:
                 lead = f"{data_a} and {data_b} lie apart in {apart} of {len(of_model)} layers of {model}"
             else:
                 lead = f"No difference is shown between {data_a} and {data_b} in any layer of {model}"
-            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, p = {number(largest['p_holm'])}"
+            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, Holm's p = {number(largest['p_holm'])}"
             sentence = f"{lead} (permutation test, Holm over layers); {where}; {count_of(largest)}."
             yield Finding("domain_gap", f"{data_a}, {data_b}", sentence, apart > 0)

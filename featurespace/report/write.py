@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from featurespace import files
+from featurespace.errors import FeaturespaceError
 from featurespace.report.findings import Finding, number, with_interval
 from featurespace.run import Run
 from featurespace.tables.stores import corresponding_layers
@@ -102,6 +103,8 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
 def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
     caption = next(text for prefix, text in CAPTIONS.items() if name.startswith(prefix))
     file = run.figure_path(name)
+    if not file.is_file():
+        raise FeaturespaceError(f"{file} is missing; `featurespace figures {run.path}` draws it again")
     with Image.open(file) as picture:
         share = min(1.0, picture.width / PAGE_PIXELS)  # a narrow figure keeps its type size
     return {

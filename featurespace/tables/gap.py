@@ -10,6 +10,7 @@ from featurespace import seeding
 from featurespace.metrics.distribution import frechet_distance, frechet_distance_corrected
 from featurespace.metrics.mmd import mmd2_permutation
 from featurespace.progress import Progress, shortened
+from featurespace.stats.comparison import holm
 from featurespace.tables.schema import DOMAIN_GAP, interval_columns, validate
 from featurespace.tables.stores import Stores
 
@@ -21,9 +22,10 @@ PERMUTATIONS_PER_LAYER = 60
 def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) -> pd.DataFrame:
     """Return the distance between every two data sets, per layer and model.
 
-    ``mmd2`` is the unbiased RBF MMD² (median heuristic) with a permutation p and a jackknife interval;
-    ``frechet_distance`` the plug-in value, which small samples bias upwards; ``frechet_distance_corrected`` the
-    jackknife over blocks, with its interval. Groups are permuted and left out whole where there are groups.
+    ``mmd2`` is the unbiased RBF MMD² (median heuristic) with a permutation p, the same after Holm's correction over the
+    layers of a model (``p_holm``), and a jackknife interval; ``frechet_distance`` the plug-in value, which small samples
+    bias upwards; ``frechet_distance_corrected`` the jackknife over blocks, with its interval. Groups are permuted and
+    left out whole where there are groups.
     """
     progress = progress or Progress()
     pairs = list(combinations(stores.data, 2))
@@ -44,7 +46,10 @@ def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) ->
             advance(1)
     for reason, places in failures.items():
         progress.say(f"no domain gap for {shortened(places)}, {reason}")
-    return validate(rows, DOMAIN_GAP)
+    table = pd.DataFrame(rows, columns=[column for column in DOMAIN_GAP.columns if column != "p_holm"])
+    family = table.groupby(["metric", "model", "data_a", "data_b"], sort=False)["p_value"]
+    corrected = family.transform(lambda p: holm(p.to_numpy(float)))
+    return validate(table.assign(p_holm=corrected.astype(float)), DOMAIN_GAP)
 
 
 def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> list[dict]:

@@ -44,7 +44,7 @@ DOMAIN_GAP = Schema(
     {
         "metric": "string", "model": "string", "layer": "string", "data_a": "string", "data_b": "string",
         "value": "float64", "ci_low": "float64", "ci_high": "float64", "p_value": "float64", "n_a": "int64",
-        "n_b": "int64", **INTERVAL,
+        "n_b": "int64", "p_holm": "float64", **INTERVAL,
     },
     ("metric", "model", "layer", "data_a", "data_b"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from featurespace.plots.all import figures
 from featurespace.plots.depth import gap_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
-from featurespace.plots.style import CONTROL, RC, model_colours
+from featurespace.plots.style import CONTROL, RC, model_colours, shortened_layer
 
 
 def layers_of(models, count, *, control=True):
@@ -138,6 +138,37 @@ def test_no_text_overlaps_between_architectures(counts):
     layers = pd.concat([layers_of([f"net{index}"], count, control=False) for index, count in enumerate(counts)])
     assert overlapping_texts(similarity_heatmap(similarity_of(layers), layers, data="ct")) == []
     assert overlapping_texts(similarity_by_layer(similarity_of(layers), layers)) == []
+
+
+def test_long_names_do_not_run_into_each_other():
+    names = ["untrained-swin_tiny_patch4_window7_224", "untrained-densenet121", "another rather long name of a model"]
+    assert overlapping_texts(embedding_panels(*embedding_of(names), data="ct")) == []
+
+
+def test_long_layer_names_lose_their_middle_and_leave_the_panels_room():
+    assert shortened_layer("blocks.1.0") == "blocks.1.0"
+    assert shortened_layer("features.denseblock3.denselayer6") == "features…ock3.denselayer6"
+    layers = layers_of(["a", "b"], 6)
+    layers["layer"] = "features.denseblock3.denselayer" + layers["depth"].astype(str)
+    figure = similarity_heatmap(similarity_of(layers), layers, data="ct")
+    assert overlapping_texts(figure) == []
+    assert figure.axes[0].get_window_extent().width > 0.2 * figure.bbox.width
+
+
+def test_one_layer_shows_its_interval():
+    layers = layers_of(["a", "b"], 1)
+    axes = similarity_by_layer(similarity_of(layers), layers).axes[0]
+    assert len(axes.containers) == 3
+
+
+def test_a_pair_has_the_colour_of_the_model_compared_with_the_first():
+    layers = layers_of(["a", "b", "c", "d", "e"], 4)
+    colours = {name: colour.upper() for name, colour in model_colours(layers).items()}
+    lines = {
+        line.get_label(): to_hex(line.get_color()).upper()
+        for line in similarity_by_layer(similarity_of(layers), layers).axes[0].lines
+    }
+    assert {name: lines[f"a / {name}"] for name in "bcde"} == {name: colours[name] for name in "bcde"}
 
 
 def test_a_dollar_sign_in_a_label_is_no_formula():
