@@ -147,7 +147,7 @@ def test_long_names_do_not_run_into_each_other():
 
 def test_long_layer_names_lose_their_middle_and_leave_the_panels_room():
     assert shortened_layer("blocks.1.0") == "blocks.1.0"
-    assert shortened_layer("features.denseblock3.denselayer6") == "features…ock3.denselayer6"
+    assert shortened_layer("features.denseblock3.denselayer6") == "features…ck3.denselayer6"
     layers = layers_of(["a", "b"], 6)
     layers["layer"] = "features.denseblock3.denselayer" + layers["depth"].astype(str)
     figure = similarity_heatmap(similarity_of(layers), layers, data="ct")
