@@ -89,11 +89,17 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
 
 
 def model_colours(layers: pd.DataFrame) -> dict[str, str]:
-    """Return one colour a model, the same in every figure of a run: palette in order of naming, controls grey."""
+    """Return one colour a model, the same in every figure of a run: the palette in order of naming.
+
+    One control is grey; of several, each has the colour of its model (and is drawn dashed).
+    """
     roles = layers.drop_duplicates("model").set_index("model")["role"]
     models = [model for model in roles.index if roles[model] == "model"]
     colours = {model: PALETTE[index % len(PALETTE)] for index, model in enumerate(models)}
-    colours.update({model: CONTROL for model in roles.index if roles[model] != "model"})
+    untrained = [model for model in roles.index if roles[model] != "model"]
+    owners = {control_of(layers, model): model for model in reversed(models)}
+    several = len(untrained) > 1
+    colours.update({control: colours[owners[control]] if several else CONTROL for control in untrained})
     return colours
 
 

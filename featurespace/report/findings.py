@@ -173,6 +173,15 @@ def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame)
     scores = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")].set_index(["data", "model", "layer"])
     last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])} | {PIXELS: PIXEL_LAYER}
     tests = differences[differences["analysis"] == "probe"]
+    for data, rows in tests.groupby("data", sort=False):
+        if rows["p_value"].isna().all():
+            reason = str(rows["interval"].iloc[0]).removeprefix("none: ")
+            names = [model for model in last if (data, model, last[model]) in scores.index]
+            values = ", ".join(f"{model} {number(scores.loc[(data, model, last[model]), 'value'])}" for model in names)
+            count = count_of(scores.loc[(data, names[0], last[names[0]])])
+            lead = f"On {data}, linear probes could not be compared by a test ({reason})"
+            yield Finding("probe", str(data), f"{lead}; test accuracy on the last layers: {values}; {count}.", False)
+            tests = tests[tests["data"] != data]
     for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False):
         at_end = rows[rows["layer"].isin([last[a], f"{last[a]} / {last[b]}"])]
         if len(at_end) and _is_told(a, b, layers):

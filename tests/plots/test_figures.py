@@ -171,6 +171,13 @@ def test_a_pair_has_the_colour_of_the_model_compared_with_the_first():
     assert {name: lines[f"a / {name}"] for name in "bcde"} == {name: colours[name] for name in "bcde"}
 
 
+def test_several_controls_have_the_colours_of_their_models():
+    layers = pd.concat([layers_of(["a"], 3, control=False).assign(control="ua"), layers_of(["b"], 3, control=False).assign(control="ub"),
+                        layers_of(["ua", "ub"], 3, control=False).assign(role="control")])  # fmt: skip
+    colours = model_colours(layers)
+    assert colours["ua"] == colours["a"] != colours["b"] == colours["ub"]
+
+
 def test_a_dollar_sign_in_a_label_is_no_formula():
     points, quality = embedding_of(["a"], classes=2)
     points["label"] = points["label"].str.replace("a rather", "$ {x$_1$")
