@@ -41,7 +41,8 @@ def test_the_same_call_uses_what_is_there(tmp_path, model, data, monkeypatch):
     extract(model, data, tmp_path / "s", options=OPTIONS)
     monkeypatch.setattr(module, "_fill", lambda *args, **kwargs: pytest.fail("extracted again"))
     extract(model, data, tmp_path / "s", options=OPTIONS)
-    extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, batch_size=7))
+    again = extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, batch_size=7))
+    assert again.complete and again.manifest["batch_size"] == 20
 
 
 @pytest.mark.parametrize("change", [{"layers": ("pooled",)}, {"pool": "none"}, {"precision": "bf16"}])
