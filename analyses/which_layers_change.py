@@ -5,7 +5,7 @@ one row a layer with the CKA of the first two models, its interval, and the pair
 
     RUN=runs/demo python analyses/which_layers_change.py
 
-Two seconds on two cores. Expected on the demo (2026-11-24): on brain MRI the CKA of the ImageNet network and the one
+Under a second on two cores. Expected on the demo (2026-11-24): on brain MRI the CKA of the ImageNet network and the one
 finetuned on brain MRI lies between 0.85 and 0.98 up to blocks.4.2 and falls to 0.53 at the pooled output.
 """
 

@@ -57,9 +57,9 @@ def analyze(
     run = Run(out)
     with run.locked():
         run.claim(to_yaml(config), _difference(run, config))
-        run.begin()
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
+        run.begin()  # only now: a missing file must not cost the finished report
         stores, pixels = extract_all(run, config, inputs, progress)
         run.forget_tables_of_other_features(stores.key())
         _write_tables(run, config, stores, pixels, inputs.models, progress)

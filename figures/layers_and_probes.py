@@ -4,7 +4,7 @@ Reads the tables of RUN (by default the demo's) and writes `layers_and_probes_a`
 
     RUN=runs/demo OUT=runs/demo/paper python figures/layers_and_probes.py
 
-Four seconds on two cores. The numbers are columns of similarity.csv and probe.csv; nothing is computed here.
+Three seconds on two cores. The numbers are columns of similarity.csv and probe.csv; nothing is computed here.
 """
 
 # %% Imports

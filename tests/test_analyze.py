@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -322,3 +324,15 @@ def test_too_little_disk_is_said_before_the_first_image(arguments, tmp_path, mon
     ):
         fs.analyze(*arguments, tmp_path / "r", **FAST)
     assert not (tmp_path / "r" / "features").exists()
+
+
+def test_a_missing_file_does_not_cost_the_finished_report(arguments, tmp_path):
+    models, data = arguments
+    weights = tmp_path / "w.pth"
+    shutil.copy(models[0].partition("@")[2], weights)
+    spec = [f"m=test_resnet@{weights}"]
+    run = fs.analyze(spec, data, tmp_path / "r", **FAST, control=False)
+    weights.write_bytes(b"broken")
+    with pytest.raises(fs.FeaturespaceError, match=r"w\.pth"):
+        fs.analyze(spec, data, tmp_path / "r", **FAST, control=False)
+    assert run.report.exists() and run.summary["models"] == ["m"]
