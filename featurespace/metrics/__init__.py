@@ -13,6 +13,8 @@ _HOME = {
     "Probe": "probe",
     "cka": "similarity",
     "cka_estimate": "alignment",
+    "cka_matrices": "alignment",
+    "cka_units": "alignment",
     "cka_jackknife": "alignment",
     "cosine_neighbours": "similarity",
     "exact_neighbours": "embedding",

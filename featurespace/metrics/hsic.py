@@ -1,20 +1,24 @@
-"""The sums over pairs of samples that unbiased HSIC is made of, for all samples and without each unit."""
+"""Unbiased HSIC of many layers at once, for all samples and without each unit, from sums over pairs of samples."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from featurespace.stats.estimate import too_few
 
-GRAM_PER_ROW = 20
-"""Pairs with d1 d2 above this many times n use Gram matrices: measured break-even of a pair at n = 2000."""
-GRAM_MAX_ROWS = 4096
-"""Above this many rows a Gram matrix (8 n^2 bytes, 134 MB here) is kept only where X'Y would be larger still."""
+KERNEL_ROWS = 128
+"""Rows of all kernels in memory at once: as many as give the matrix product its full speed."""
+PRODUCT_BYTES = 1 << 29
+"""Memory for the products of one pass over the kernels; pairs of models beyond it wait for another pass."""
+CHUNK_BYTES = 1 << 26
+"""Memory for one array of leave-outs."""
+
+Pair = tuple[int, int]
 
 
 class Units(NamedTuple):
@@ -25,39 +29,48 @@ class Units(NamedTuple):
     sizes: np.ndarray
     name: str
 
-    def sums(self, values: np.ndarray) -> np.ndarray:
-        """Return the sums over each unit's rows."""
-        return values if len(self.sizes) == len(values) else np.add.reduceat(values, self.starts, axis=0)
+    @property
+    def single(self) -> bool:
+        """Whether every unit is one sample."""
+        return len(self.sizes) == len(self.order)
+
+    @property
+    def no_leave_outs(self) -> str:
+        """Why there are no values without each unit; empty where there are."""
+        rows, largest = len(self.order), int(self.sizes.max())
+        if rows - largest < 4 and not too_few(len(self.sizes), self.name):
+            return f"the largest group holds {largest} of {rows} samples, and 4 must remain without it"
+        return too_few(len(self.sizes), self.name)
+
+    def sums(self, values: np.ndarray, *, axis: int = 0) -> np.ndarray:
+        """Return the sums over each unit's rows, which lie along ``axis``."""
+        return values if self.single else np.add.reduceat(values, self.starts, axis=axis)
+
+    def same_as(self, other: Units) -> bool:
+        """Whether two layers were prepared with the same samples and groups."""
+        return self is other or (
+            self.name == other.name
+            and np.array_equal(self.order, other.order)
+            and np.array_equal(self.sizes, other.sizes)
+        )
 
 
-class Parts(NamedTuple):
-    """Sums over pairs of kernels without diagonals, for all samples or (as arrays) without each unit."""
-
-    trace: Any  # sum_ij k_ij l_ij
-    total_k: Any
-    total_l: Any
-    cross: Any  # sum_j r_j s_j, r and s the row sums
-
-    def hsic(self, n: Any) -> Any:
-        """Return Song's unbiased HSIC of n samples."""
-        mean = self.total_k * self.total_l / ((n - 1) * (n - 2))
-        return (self.trace + mean - 2 * self.cross / (n - 2)) / (n * (n - 3))
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class PreparedCKA:
     """All of a layer's CKA that does not depend on the other layer; made by `prepare_cka`.
 
-    Rows are sorted by unit. Held per layer: the centred features, O(n) sums, and, once a wide pair asks for it,
-    the Gram matrix (8 n^2 bytes).
+    Rows are sorted by unit and scaled to a mean square length of 1. Held per layer: the centred features and O(n)
+    sums.
     """
 
     X: np.ndarray
     units: Units
-    norms: np.ndarray  # a_i = |x_i|^2
-    rows: np.ndarray  # r_i, row sums of the kernel without its diagonal
-    self_hsic: float = math.nan
-    self_leave_out: np.ndarray | None = None
+    norms: np.ndarray = field(init=False)  # a_i = |x_i|^2
+    rows: np.ndarray = field(init=False)  # r_i, row sums of the kernel without its diagonal
+
+    def __post_init__(self) -> None:
+        self.norms = np.vecdot(self.X, self.X)
+        self.rows = self.X @ self.X.sum(axis=0) - self.norms
 
     @property
     def n(self) -> int:
@@ -65,26 +78,14 @@ class PreparedCKA:
         return len(self.X)
 
     @cached_property
-    def gram(self) -> np.ndarray:
-        """Gram matrix with its diagonal set to zero."""
-        K = self.X @ self.X.T
-        np.fill_diagonal(K, 0.0)
-        return K
-
-    @cached_property
     def unit_sums(self) -> np.ndarray:
         """S_g, the sum of each unit's rows."""
         return self.units.sums(self.X)
 
     @cached_property
-    def unit_gram(self) -> np.ndarray:
-        """S_g . x_j for all j, from the Gram matrix's own products (diagonal included)."""
-        return self.unit_sums @ self.X.T
-
-    @cached_property
     def to_unit(self) -> np.ndarray:
         """Return x_j . S_g for each row j and its own unit g."""
-        if len(self.units.sizes) == self.n:
+        if self.units.single:
             return self.norms
         return np.vecdot(self.X, np.repeat(self.unit_sums, self.units.sizes, axis=0))
 
@@ -99,49 +100,150 @@ class PreparedCKA:
         return np.concatenate(blocks)
 
 
-def pair_parts(A: PreparedCKA, B: PreparedCKA) -> tuple[Parts, Parts | None]:
-    """Return the sums for all samples and, with 5 units or more, the sums without each unit."""
-    total_k, total_l = float(A.rows.sum()), float(B.rows.sum())
-    cross = float(A.rows @ B.rows)
-    wanted = not too_few(len(A.units.sizes), A.units.name) and A.n - int(A.units.sizes.max()) >= 4
-    cells = A.X.shape[1] * B.X.shape[1]
-    if cells > GRAM_PER_ROW * A.n and (A.n <= GRAM_MAX_ROWS or cells > A.n**2):
-        products = np.vecdot(A.gram, B.gram)  # t_i = sum_j k_ij l_ij
-        parts = Parts(float(products.sum()), total_k, total_l, cross)
-        if not wanted:
-            return parts, None
-        one_each = len(A.units.sizes) == A.n
-        by_unit = products + A.norms * B.norms if one_each else np.vecdot(A.unit_gram, B.unit_gram)
-    else:
-        C = A.X.T @ B.X
-        parts = Parts(float(np.vdot(C, C) - A.norms @ B.norms), total_k, total_l, cross)
-        if not wanted:
-            return parts, None
-        projected = A.X @ C
-        products = np.vecdot(projected, B.X) - A.norms * B.norms
-        by_unit = np.vecdot(A.units.sums(projected), B.unit_sums)  # sum over all j of (x_j . S_g)(y_j . S'_g)
-    return parts, _without_units(A, B, parts, products, by_unit)
+Layers = Sequence[PreparedCKA]
+Side = Callable[[PreparedCKA], np.ndarray]
 
 
-def _without_units(A: PreparedCKA, B: PreparedCKA, parts: Parts, products: np.ndarray, by_unit: np.ndarray) -> Parts:
-    """Return the four sums without each unit, exactly.
+def hsic_matrices(
+    models: Sequence[Layers], pairs: Sequence[Pair]
+) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
+    """Yield, in the order of the pairs of models, the unbiased HSIC of all their layers and those without each unit.
+
+    Parameters
+    ----------
+    models : prepared layers of each model, all of the same samples and units
+    pairs : which models to combine, by index; (i, i) too
+
+    Yields
+    ------
+    tuple
+        The pair, (La, Lb) HSIC, and (La, Lb, G) HSIC without each unit, or None where there are no leave-outs.
+
+    Notes
+    -----
+    There are two ways to the sums over j of k_ij l_ij, and each pair takes the cheaper one: rows of all kernels, in
+    O(n^2 (Da + Db)) time, where a model counts once for all its pairs and no n x n matrix is kept; or moments,
+    x_i' C y_i with C = X'Y, in O(n Da Db) time. Da is the sum of the widths of the model's layers.
+    """
+    todo = list(pairs)
+    while todo:
+        count, size = 0, 0
+        while count < len(todo) and (count == 0 or size <= PRODUCT_BYTES):
+            size += 8 * models[todo[count][0]][0].n * len(models[todo[count][0]]) * len(models[todo[count][1]])
+            count += 1
+        batch, todo = todo[:count], todo[count:]
+        by_kernel = [pair for pair in batch if kernels_are_cheaper(models[pair[0]], models[pair[1]])]
+        products = [_kernel_products(models, by_kernel, side) for side in _sides(models[0])] if by_kernel else []
+        for pair in batch:
+            made = [each.pop(pair) for each in products] if pair in by_kernel else None
+            yield pair, *_hsic_matrix(models[pair[0]], models[pair[1]], made)
+
+
+def kernels_are_cheaper(first: Layers, second: Layers) -> bool:
+    """Whether rows of kernels cost fewer operations than moments, for all pairs of layers of two models."""
+    a, b = (sum(layer.X.shape[1] for layer in layers) for layers in (first, second))
+    return first[0].n * (a + b) < 2 * a * b
+
+
+def _sides(layers: Layers) -> list[Side]:
+    """Return what stands on the left of x_i . x_j: the rows, and the sums of each unit's rows where these differ."""
+    units = layers[0].units
+    return [lambda layer: layer.X] if units.single or units.no_leave_outs else [
+        lambda layer: layer.X, lambda layer: layer.unit_sums]  # fmt: skip
+
+
+def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], side: Side) -> dict[Pair, np.ndarray]:
+    """Return sum_j (u_i . x_j)(v_i . y_j) as (La, Lb, rows) of each pair of models; u and v are the ``side`` rows."""
+    used = sorted({each for pair in pairs for each in pair})
+    rows, n = len(side(models[used[0]][0])), models[used[0]][0].n
+    kernels = {each: np.empty((len(models[each]), min(KERNEL_ROWS, rows), n)) for each in used}
+    products = {(i, j): np.empty((len(models[i]), len(models[j]), rows)) for i, j in pairs}
+    for start in range(0, rows, KERNEL_ROWS):
+        stop = min(start + KERNEL_ROWS, rows)
+        block = {each: kernel[:, : stop - start] for each, kernel in kernels.items()}
+        for each in used:
+            for layer, kernel in zip(models[each], block[each], strict=True):
+                np.matmul(side(layer)[start:stop], layer.X.T, out=kernel)
+        for i, j in pairs:
+            product = block[i].transpose(1, 0, 2) @ block[j].transpose(1, 2, 0)
+            products[i, j][..., start:stop] = product.transpose(1, 2, 0)
+    return products
+
+
+def _moment_products(first: Layers, second: Layers, side: Side) -> np.ndarray:
+    """Return what `_kernel_products` does for two models, from C = X'Y."""
+    products = np.empty((len(first), len(second), len(side(first[0]))))
+    for a, A in enumerate(first):
+        for b, B in enumerate(second):
+            products[a, b] = np.vecdot(side(A) @ (A.X.T @ B.X), side(B))
+    return products
+
+
+def _hsic_matrix(first: Layers, second: Layers, made: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return HSIC for all samples and without each unit, a few layers of the second model at a time."""
+    width = max(1, CHUNK_BYTES // (8 * first[0].n * len(first)))
+    values: list[np.ndarray] = []
+    without: list[np.ndarray] = []
+    for start in range(0, len(second), width):
+        part = second[start : start + width]
+        if made is None:
+            products = [_moment_products(first, part, side) for side in _sides(first)]
+        else:
+            products = [each[:, start : start + width] for each in made]
+        value, leave_out = _combine(first, part, products)
+        values.append(value)
+        if leave_out is not None:
+            without.append(leave_out)
+    return np.concatenate(values, axis=1), np.concatenate(without, axis=1) if without else None
+
+
+def _combine(first: Layers, second: Layers, products: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return HSIC of (La, Lb) pairs of layers and, exactly, without each unit.
 
     With k^g_j the kernel of row j summed over unit g, row sums become r_j - k^g_j and the rows of g go, hence
     cross - sum_g r s - sum_{j not in g} (k^g_j s_j + l^g_j r_j - k^g_j l^g_j).
     """
-    sums = A.units.sums
-    within_k, within_l = A.to_unit - A.norms, B.to_unit - B.norms  # k^g_j and l^g_j for j in g
-    if len(A.units.sizes) == A.n:
-        block = np.zeros(A.n)
-    else:
-        ends = np.concatenate([[0], np.cumsum(A.units.sizes**2)[:-1]])
-        block = np.add.reduceat(A.within * B.within, ends)
-    k_s = A.unit_sums @ (A.X.T @ B.rows) - sums(A.norms * B.rows) - sums(within_k * B.rows)
-    l_r = B.unit_sums @ (B.X.T @ A.rows) - sums(B.norms * A.rows) - sums(within_l * A.rows)
-    k_l = by_unit - sums(A.to_unit * B.to_unit)
-    return Parts(
-        parts.trace - 2 * sums(products) + block,
-        parts.total_k - 2 * sums(A.rows) + sums(within_k),
-        parts.total_l - 2 * sums(B.rows) + sums(within_l),
-        parts.cross - sums(A.rows * B.rows) - k_s - l_r + k_l,
+    units = first[0].units
+    n, sums = first[0].n, partial(units.sums, axis=-1)
+    a, r, to_a = (np.stack([getattr(layer, name) for layer in first])[:, None] for name in ("norms", "rows", "to_unit"))
+    b, s, to_b = (np.stack([getattr(layer, name) for layer in second]) for name in ("norms", "rows", "to_unit"))
+    pairs = products[0] - a * b  # sum_j k_ij l_ij without the diagonal
+    trace, cross = pairs.sum(axis=-1), r[:, 0] @ s.T
+    total_k, total_l = r.sum(axis=-1), s.sum(axis=-1)
+    value = _hsic(trace, total_k, total_l, cross, n)
+    if units.no_leave_outs:
+        return value, None
+    k_s = np.stack([A.unit_sums @ (A.X.T @ s.T) for A in first]).swapaxes(1, 2) - sums(to_a * s)
+    l_r = np.stack([B.unit_sums @ (B.X.T @ r[:, 0].T) for B in second]).transpose(2, 0, 1) - sums(to_b * r)
+    k_l = products[-1] - sums(to_a * to_b)
+    without = _hsic(
+        trace[..., None] - 2 * sums(pairs) + _within(first, second),
+        (total_k[..., None] - 2 * sums(r) + sums(to_a - a)),
+        (total_l[..., None] - 2 * sums(s) + sums(to_b - b)),
+        cross[..., None] - sums(r * s) - k_s - l_r + k_l,
+        n - units.sizes,
     )
+    return value, without
+
+
+def _within(first: Layers, second: Layers) -> np.ndarray | float:
+    """Return the sums over i and j in one unit of k_ij l_ij, (La, Lb, G)."""
+    units = first[0].units
+    if units.single:
+        return 0.0
+    blocks = np.array([A.within * B.within for A in first for B in second])
+    ends = np.concatenate([[0], np.cumsum(units.sizes**2)[:-1]])
+    return np.add.reduceat(blocks, ends, axis=-1).reshape(len(first), len(second), -1)
+
+
+def _hsic(trace: Any, total_k: Any, total_l: Any, cross: Any, n: Any) -> Any:
+    """Return Song's unbiased HSIC of n samples from sums over kernels without diagonals.
+
+    Parameters
+    ----------
+    trace : sum_ij k_ij l_ij
+    total_k, total_l : sum_ij k_ij and sum_ij l_ij
+    cross : sum_j r_j s_j, r and s the row sums
+    """
+    mean = total_k * total_l / ((n - 1) * (n - 2))
+    return (trace + mean - 2 * cross / (n - 2)) / (n * (n - 3))

@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 import pandas as pd
 
 from featurespace.errors import FeaturespaceError
-from featurespace.metrics.alignment import cka_estimate, prepare_cka
+from featurespace.metrics.alignment import cka_matrices, cka_units, prepare_cka
 from featurespace.metrics.hsic import PreparedCKA
 from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_neighbours, procrustes_distance
 from featurespace.progress import Progress, shortened
@@ -40,19 +40,17 @@ def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tu
         check_size(data, n)
         prepared = _prepare(stores, data, progress)
         pairs = list(combinations_with_replacement(stores.models, 2))
-        total = sum(len(prepared[a]) * len(prepared[b]) for a, b in pairs)
+        estimates = _cka(prepared, pairs, data, progress)
         between: dict[tuple[str, str, str, str], Estimate] = {}
-        with progress.bar(f"CKA on {data}", total, "pairs") as advance:
-            for model_a, model_b in pairs:
-                estimates = _cka(prepared[model_a], prepared[model_b], symmetric=model_a == model_b)
-                key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "data": data, "n": n}
-                rows += [
-                    {**key, "layer_a": layer_a, "layer_b": layer_b, "se": estimate.se, **interval_columns(estimate)}
-                    for (layer_a, layer_b), estimate in estimates.items()
-                ]
-                if model_a != model_b:
-                    between |= {(model_a, model_b, *layers): estimate for layers, estimate in estimates.items()}
-                advance(len(estimates))
+        for model_a, model_b in pairs:
+            key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "data": data, "n": n}
+            rows += [
+                {**key, "layer_a": layer_a, "layer_b": layer_b, "se": estimate.se, **interval_columns(estimate)}
+                for (layer_a, layer_b), estimate in estimates[model_a, model_b].items()
+            ]
+            if model_a != model_b:
+                found = estimates[model_a, model_b]
+                between |= {(model_a, model_b, *layers): estimate for layers, estimate in found.items()}
         differences += cka_differences(stores, data, between)
         rows += _corresponding_rows(stores, prepared, data, n, progress)
     return validate(rows, SIMILARITY), differences
@@ -68,14 +66,14 @@ def check_size(data: str, n: int) -> None:
 
 
 def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[str, PreparedCKA]]:
-    groups = stores.column(data, "group")
+    units = cka_units(stores.column(data, "group"), len(stores.samples(data)))
     prepared: dict[str, dict[str, PreparedCKA]] = {}
     failures: dict[str, list[str]] = {}
     for model in stores.models:
         prepared[model] = {}
         for layer in stores.layers(model):
             try:
-                prepared[model][layer] = prepare_cka(stores.features(model, data, layer), groups=groups)
+                prepared[model][layer] = prepare_cka(stores.features(model, data, layer), groups=units)
             except ValueError as error:
                 failures.setdefault(str(error).removeprefix("X "), []).append(f"{model} {layer}")
     for reason, places in failures.items():
@@ -84,14 +82,30 @@ def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[st
 
 
 def _cka(
-    first: dict[str, PreparedCKA], second: dict[str, PreparedCKA], *, symmetric: bool
-) -> dict[tuple[str, str], Estimate]:
-    estimates: dict[tuple[str, str], Estimate] = {}
-    for layer_a, half_a in first.items():
-        for layer_b, half_b in second.items():
-            mirror = estimates.get((layer_b, layer_a)) if symmetric else None
-            estimates[layer_a, layer_b] = mirror or cka_estimate(half_a, half_b)
-    return estimates
+    prepared: dict[str, dict[str, PreparedCKA]], pairs: list[tuple[str, str]], data: str, progress: Progress
+) -> dict[tuple[str, str], dict[tuple[str, str], Estimate]]:
+    """Return the estimates of each pair of models by layers; a layer with no CKA is said, and dropped."""
+    models = [model for model in prepared if prepared[model]]
+    layers = {model: list(prepared[model]) for model in models}
+    found: dict[tuple[str, str], dict[tuple[str, str], Estimate]] = {pair: {} for pair in pairs}
+    total = sum(len(prepared[a]) * len(prepared[b]) for a, b in pairs)
+    with progress.bar(f"CKA on {data}", total, "pairs") as advance:
+        for (i, j), matrix in cka_matrices([list(prepared[model].values()) for model in models]):
+            for a, layer_a in enumerate(layers[models[i]]):
+                for b, layer_b in enumerate(layers[models[j]]):
+                    # within a model the mirror image is the same number, to the last bit
+                    estimate = matrix[min(a, b)][max(a, b)] if i == j else matrix[a][b]
+                    if estimate is not None:
+                        found[models[i], models[j]][layer_a, layer_b] = estimate
+            advance(len(matrix) * len(matrix[0]))
+    for model in models:
+        undefined = [layer for layer in layers[model] if (layer, layer) not in found[model, model]]
+        for layer in undefined:
+            del prepared[model][layer]
+        if undefined:
+            places = shortened([f"{model} {layer}" for layer in undefined])
+            progress.say(f"no similarity on {data!r} for {places}: is constant but for at most one sample")
+    return found
 
 
 def _corresponding_rows(stores: Stores, prepared: dict, data: str, n: int, progress: Progress) -> list[dict]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from oracles import similarity as oracle
 
-from featurespace.metrics import cka, cka_estimate, cka_jackknife, prepare_cka
+from featurespace.metrics import cka, cka_estimate, cka_jackknife, cka_matrices, prepare_cka
 from featurespace.metrics import hsic as hsic_room
 
 
@@ -70,20 +70,39 @@ def test_moments_and_grams_agree(rng, monkeypatch, kind):
     X, Y = related(rng, 40, 20, 30)
     groups = labels(kind, 40)
     found = []
-    for rows in (0, 10**6):  # never Gram matrices, always
-        monkeypatch.setattr(hsic_room, "GRAM_MAX_ROWS", rows)
-        monkeypatch.setattr(hsic_room, "GRAM_PER_ROW", 0)
+    for kernels in (False, True):
+        monkeypatch.setattr(hsic_room, "kernels_are_cheaper", lambda first, second, answer=kernels: answer)
         found.append(cka_jackknife(X, Y, groups=groups))
     assert found[0].value == pytest.approx(found[1].value, abs=1e-13)
     np.testing.assert_allclose(found[0].leave_one_out, found[1].leave_one_out, rtol=0, atol=1e-12)
 
 
-def test_many_rows_keep_a_gram_only_where_moments_are_larger(rng, monkeypatch):
-    monkeypatch.setattr(hsic_room, "GRAM_MAX_ROWS", 10)
-    X, Y = related(rng, 40, 35, 50)
-    long, wide = prepare_cka(X), prepare_cka(Y)
-    assert cka_estimate(long, wide).value == pytest.approx(oracle.cka_debiased(X, Y), abs=1e-11)
-    assert "gram" not in prepare_cka(X[:, :30]).__dict__ and "gram" in long.__dict__ and "gram" in wide.__dict__
+@pytest.mark.parametrize("kind", GROUPS)
+@pytest.mark.parametrize("limits", [{}, {"PRODUCT_BYTES": 1, "CHUNK_BYTES": 1, "KERNEL_ROWS": 7}])
+def test_every_pair_of_many_layers_is_that_pair_alone(rng, monkeypatch, kind, limits):
+    for name, value in limits.items():
+        monkeypatch.setattr(hsic_room, name, value)
+    groups = labels(kind, 40)
+    models = [[related(rng, 40, d, 5)[0] for d in widths] for widths in ((3, 50, 9), (70, 60), (2, 4, 1))]
+    prepared = [[prepare_cka(X, groups=groups) for X in layers] for layers in models]
+    chosen = {hsic_room.kernels_are_cheaper(prepared[i], prepared[j]) for i in range(3) for j in range(3)}
+    assert chosen == {True, False}
+    matrices = dict(cka_matrices(prepared))
+    assert list(matrices) == [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+    for (i, j), estimates in matrices.items():
+        for a, X in enumerate(models[i]):
+            for b, Y in enumerate(models[j]):
+                alone = cka_jackknife(X, Y, groups=groups)
+                assert estimates[a][b].value == pytest.approx(alone.value, abs=1e-12)
+                np.testing.assert_allclose(estimates[a][b].leave_one_out, alone.leave_one_out, rtol=0, atol=1e-11)
+    assert list(dict(cka_matrices(prepared, [(0, 2)]))) == [(0, 2)]
+
+
+def test_an_undefined_layer_among_others_has_no_estimates(rng):
+    X = rng.standard_normal((20, 3))
+    prepared = [[prepare_cka(X), prepare_cka(np.eye(20)[:, :1])], [prepare_cka(X[:, :2])]]
+    estimates = dict(cka_matrices(prepared))[0, 1]
+    assert estimates[1][0] is None and 0 < estimates[0][0].value < 1
 
 
 @pytest.mark.parametrize("kind", GROUPS)
