@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from featurespace.data.transforms import network_input
-from featurespace.device import autocast
+from featurespace.data.transforms import network_pixels, normalised
+from featurespace.device import autocast, available_cores
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
-from featurespace.models.hooks import capture
+from featurespace.models.hooks import capture, check_pool, feature_width
 from featurespace.models.layers import select_layers
 from featurespace.progress import Progress
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from featurespace.models.layers import Layer
     from featurespace.models.load import Model
 
-DECODERS = 2  # threads that read images ahead of the network; Pillow and NumPy release the interpreter lock
+DECODERS = min(16, max(2, available_cores()))  # threads that read images; Pillow and NumPy release Python's lock
 AHEAD = 3  # batches held ready
+IMAGES_A_TASK = 8  # read by one thread in one go
 CHECKPOINT_SECONDS = 10.0  # at most this much work is lost by a kill
 
 
@@ -66,19 +67,16 @@ def extract(
     choose other summation orders; so it is not part of what makes a store another one.
     """
     progress = progress or Progress()
-    device = torch.device(options.device)
-    network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    layers = select_layers(network, list(options.layers) if isinstance(options.layers, tuple) else options.layers,
-                           _example(model, device))  # fmt: skip
+    network, layers = _prepared(model, options)
     key = store_key(model, fingerprint or data.fingerprint(), [layer.name for layer in layers], options)
     store = FeatureStore.matching(path, key)
     if store is None:
-        widths = _widths(network, layers, _example(model, device), options.pool)
+        widths = {layer.name: feature_width(layer, options.pool) for layer in layers}
         samples = data.samples.assign(domain=data.name)
         store = FeatureStore.create(
             path, key=key, names=(model.label, data.name), samples=samples, widths=widths, batch_size=options.batch_size
         )
-        _fill(store, network, layers, model, data, options=options, device=device, progress=progress)
+        _fill(store, network, layers, model, data, options=options, progress=progress)
     _tell_bad_images(store, options, progress)
     _refuse_nonfinite(store)
     return store
@@ -86,11 +84,18 @@ def extract(
 
 def layer_widths(model: Model, options: ExtractOptions) -> dict[str, int]:
     """Return the layers that the options select, in order of execution, and the features an image has in each."""
+    network, layers = _prepared(model, options)
+    check_pool(network, layers, options.pool)
+    return {layer.name: feature_width(layer, options.pool) for layer in layers}
+
+
+def _prepared(model: Model, options: ExtractOptions) -> tuple[torch.nn.Module, list[Layer]]:
     device = torch.device(options.device)
     network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    example = _example(model, device)
+    # Two images: BatchNorm and pooling over a single one can hide a shape error.
+    example = torch.zeros(2, *model.preprocessing.input_size, device=device)
     selection = list(options.layers) if isinstance(options.layers, tuple) else options.layers
-    return _widths(network, select_layers(network, selection, example), example, options.pool)
+    return network, select_layers(network, selection, example.contiguous(memory_format=torch.channels_last))
 
 
 def store_key(model: Model, fingerprint: str, layers: list[str], options: ExtractOptions) -> dict[str, Any]:
@@ -107,44 +112,51 @@ def input_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
     """Yield (rows, (b, c, h, w) float32 inputs, {row: reason} of unreadable images), decoded ahead in threads.
 
-    An unreadable image stands in its batch as zeros, so that batch boundaries do not depend on it.
+    The inputs are views of (b, h, w, c) memory, the layout that convolutions are fastest in. An unreadable image
+    stands in its batch as zeros, so that batch boundaries do not depend on it.
     """
-    shape = tuple(form.input_size)
+    channels, height, width = form.input_size
 
-    def load(row: int) -> np.ndarray | str:
-        try:
-            return network_input(data.image(row), form)
-        except FeaturespaceError as error:
-            if on_bad_image == "error":
-                raise FeaturespaceError(
-                    f"data set {data.name!r}: {error}; --on-bad-image skip leaves it out"
-                ) from error
-            return str(error)
+    def load(rows: np.ndarray, inputs: np.ndarray) -> dict[int, str]:
+        bad = {}
+        for place, row in enumerate(rows.tolist()):
+            try:
+                inputs[place] = network_pixels(data.image(row), form)
+            except FeaturespaceError as error:
+                if on_bad_image == "error":
+                    raise FeaturespaceError(
+                        f"data set {data.name!r}: {error}; --on-bad-image skip leaves it out"
+                    ) from error
+                bad[row] = str(error)
+        normalised(inputs, form)
+        inputs[[place for place, row in enumerate(rows.tolist()) if row in bad]] = 0.0
+        return bad
 
-    def submit(pool: ThreadPoolExecutor, first: int) -> tuple[np.ndarray, list[Future]]:
+    def submit(pool: ThreadPoolExecutor, first: int) -> tuple[np.ndarray, np.ndarray, list[Future]]:
         rows = np.arange(first, min(first + batch_size, len(data)))
-        return rows, [pool.submit(load, int(row)) for row in rows]
+        inputs = np.zeros((len(rows), height, width, channels), np.float32)
+        parts = [slice(part, part + IMAGES_A_TASK) for part in range(0, len(rows), IMAGES_A_TASK)]
+        return rows, inputs, [pool.submit(load, rows[part], inputs[part]) for part in parts]
 
     starts = list(range(start, len(data), batch_size))
     with ThreadPoolExecutor(DECODERS) as pool:
         queue = [submit(pool, first) for first in starts[:AHEAD]]
         try:
             for number in range(len(starts)):
-                rows, futures = queue.pop(0)
-                loaded = [future.result() for future in futures]
+                rows, inputs, futures = queue.pop(0)
+                bad = {row: reason for future in futures for row, reason in future.result().items()}
                 if number + AHEAD < len(starts):
                     queue.append(submit(pool, starts[number + AHEAD]))
-                bad = {int(row): item for row, item in zip(rows, loaded, strict=True) if isinstance(item, str)}
-                inputs = np.stack([np.zeros(shape, np.float32) if isinstance(item, str) else item for item in loaded])
-                yield rows, inputs, bad
+                yield rows, inputs.transpose(0, 3, 1, 2), bad
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _fill(
     store: FeatureStore, network: torch.nn.Module, layers: list[Layer], model: Model, data: ImageData, *,
-    options: ExtractOptions, device: torch.device, progress: Progress,
+    options: ExtractOptions, progress: Progress,
 ) -> None:  # fmt: skip
+    device = torch.device(options.device)
     start = store.rows_done
     if start:
         progress.say(f"{model.label} on {data.name}: goes on after row {start} of {len(data)}")
@@ -159,6 +171,7 @@ def _fill(
     )
     with (
         torch.inference_mode(),
+        autocast(device, options.precision),  # around all batches: the weights are cast once
         capture(network, layers, pool=options.pool) as captured,
         progress.bar(f"{model.label} on {data.name}", len(data) - start, "images") as advance,
     ):
@@ -166,8 +179,7 @@ def _fill(
             bad.update(unreadable)
             store.manifest["bad_images"] = [{"row": row, "reason": why} for row, why in bad.items()]
             batch = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
-            with autocast(device, options.precision):
-                network(batch)
+            network(batch)
             store.write(int(rows[0]), {name: value.cpu().numpy() for name, value in captured.features.items()})
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 store.checkpoint(int(rows[-1]) + 1)
@@ -178,17 +190,6 @@ def _fill(
             f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]}"
         )
     store.finish(bad)
-
-
-def _example(model: Model, device: torch.device) -> torch.Tensor:
-    # Two images: BatchNorm and pooling over a single one can hide a shape error.
-    return torch.zeros(2, *model.preprocessing.input_size, device=device).contiguous(memory_format=torch.channels_last)
-
-
-def _widths(network: torch.nn.Module, layers: list[Layer], example: torch.Tensor, pool: str) -> dict[str, int]:
-    with torch.inference_mode(), capture(network, layers, pool=pool) as captured:
-        network(example)
-    return {layer.name: int(captured.features[layer.name].shape[1]) for layer in layers}
 
 
 def _tell_bad_images(store: FeatureStore, options: ExtractOptions, progress: Progress) -> None:

@@ -143,7 +143,7 @@ class FeatureStore(Mapping[str, np.ndarray]):
         (path / "layers").mkdir(parents=True)
         for layer in layers:
             shape = (len(samples), layer["width"])
-            np.lib.format.open_memmap(path / layer["file"], mode="w+", dtype=np.float32, shape=shape).flush()
+            np.lib.format.open_memmap(path / layer["file"], mode="w+", dtype=np.float32, shape=shape)
         store = cls(path, manifest)
         store._write_samples(samples)
         store._begin_writing()
@@ -191,7 +191,7 @@ class FeatureStore(Mapping[str, np.ndarray]):
 
     def checkpoint(self, rows_done: int) -> None:
         """Make the first ``rows_done`` rows count: flush them to disk, then say so in the manifest."""
-        for writer in self._writers.values():
+        for writer in self._writers.values() if rows_done else ():
             writer.flush()
         for layer in self.manifest["layers"]:
             layer["sha256"] = self._digests[layer["name"]].hexdigest()

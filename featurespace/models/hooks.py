@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def capture(network: nn.Module, layers: Sequence[Layer], *, pool: str = "avg") -
     Means accumulate in float32 also under bfloat16 autocast. Residual networks add and rectify in place, so a
     kept reference to an activation would show a later layer's values.
     """
-    _check(network, layers, pool)
+    check_pool(network, layers, pool)
     captured = Captured()
     counts: Counter[str] = Counter()
     wanted: dict[str, dict[int, Layer]] = {}
@@ -100,7 +101,15 @@ def _hook(
     return hook
 
 
-def _check(network: nn.Module, layers: Sequence[Layer], pool: str) -> None:
+def feature_width(layer: Layer, pool: str) -> int:
+    """Return d, the numbers an image has in a layer after `pooled`."""
+    if pool == "none" or layer.kind == "vector":
+        return math.prod(layer.shape)
+    return layer.shape[0] if layer.kind == "nchw" and pool == "avg" else layer.shape[-1]
+
+
+def check_pool(network: nn.Module, layers: Sequence[Layer], pool: str) -> None:
+    """Raise FeaturespaceError where a layer cannot be pooled in this way."""
     if pool not in POOLS:
         raise FeaturespaceError(f"pool {pool!r} is not known; allowed: {', '.join(POOLS)}")
     if not layers:
