@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from featurespace import provenance
-from featurespace.config import AnalyzeConfig, make_config, read_config, to_yaml
+from featurespace.config import AnalyzeConfig, extended, make_config, read_config, to_yaml
 from featurespace.errors import FeaturespaceError
 from featurespace.inputs import Inputs, extract_all, extract_options, read_inputs
 from featurespace.progress import Progress
-from featurespace.run import Run
+from featurespace.run import Run, load
 
 if TYPE_CHECKING:
     from featurespace.features.table import FeatureTable
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from featurespace.plan import Plan
     from featurespace.tables.stores import Stores
 
+# What each analysis remembers; see `tables/memo.py`.
+MEMORIES = {"similarity": ("cka", "corresponding"), "probe": ("probe",), "gap": ("gap",), "embedding": ("embedding",)}
+
 
 def analyze(
-    models: Sequence[str], data: Sequence[str], out: str | Path, *, progress: Progress | None = None, **options: Any
-) -> Run:
+    models: Sequence[str] = (), data: Sequence[str] = (), out: str | Path | None = None, *,
+    into: str | Path | None = None, progress: Progress | None = None, **options: Any,
+) -> Run:  # fmt: skip
     """Compare models on data and write a run directory; the same call again goes on, or uses what is there.
 
     Parameters
@@ -35,6 +39,8 @@ def analyze(
     models : model specs, e.g. ``["before=resnet50@a.pth", "after=resnet50@b.pth"]``
     data : data specs, e.g. ``["xray=images/"]``
     out : the run directory
+    into : instead of ``out``, a run to which models and data sets are added; only what is new is computed. The
+        run's options hold, and its controls stay as they are
     progress : where to tell what happens; silent by default
     options : the options of `AnalyzeConfig`, e.g. ``layers="stages"``, ``seed=1``
 
@@ -53,32 +59,47 @@ def analyze(
     Cost: one forward pass per (model, data), then statistics that are small beside it.
     """
     progress = progress or Progress()
-    config = make_config(models=tuple(models), data=tuple(data), **options)
-    run = Run(out)
+    config, run = resolve(models, data, out, into=into, **options)
     with run.locked():
-        run.claim(to_yaml(config), _difference(run, config))
+        run.claim(to_yaml(config), None if into else _difference(run, config))
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
         run.begin()  # only now: a missing file must not cost the finished report
         stores, pixels = extract_all(run, config, inputs, progress)
         run.forget_tables_of_other_features(stores.key())
         _write_tables(run, config, stores, pixels, inputs.models, progress)
+        stores.memo.forget_unused({kind for analysis in config.analyses for kind in MEMORIES[analysis]})
         with progress.stage("figures"):
             drawn = draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
     return run
 
 
+def resolve(
+    models: Sequence[str] = (), data: Sequence[str] = (), out: str | Path | None = None, *,
+    into: str | Path | None = None, **options: Any,
+) -> tuple[AnalyzeConfig, Run]:  # fmt: skip
+    """Return the checked configuration that arguments of `analyze` mean, and the run they mean."""
+    if (out is None) == (into is None):
+        raise FeaturespaceError("give either --out (a new run, or the same one again) or --into (a run to add to)")
+    if into is None:
+        assert out is not None
+        return make_config(models=tuple(models), data=tuple(data), **options), Run(out)
+    run = load(into)
+    return extended(make_config(**read_config(run.config)), models, data, options), run
+
+
 def plan_analysis(
-    models: Sequence[str], data: Sequence[str], out: str | Path, *, progress: Progress | None = None, **options: Any
-) -> Plan:
+    models: Sequence[str] = (), data: Sequence[str] = (), out: str | Path | None = None, *,
+    into: str | Path | None = None, progress: Progress | None = None, **options: Any,
+) -> Plan:  # fmt: skip
     """Return what `analyze` with the same arguments will cost; reads models and data, and writes nothing."""
     from featurespace.plan import make_plan
 
-    config = make_config(models=tuple(models), data=tuple(data), **options)
+    config, run = resolve(models, data, out, into=into, **options)
     inputs = read_inputs(config, progress or Progress())
     images = {each.name: len(each) for each in inputs.images}
-    return make_plan(inputs.networks, images, extract_options(config, inputs.device), Path(out))
+    return make_plan(inputs.networks, images, extract_options(config, inputs.device), run.path)
 
 
 def _difference(run: Run, config: AnalyzeConfig) -> str | None:

@@ -40,7 +40,6 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="The run directory.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only where the report is, and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -58,9 +57,12 @@ def _root(
 
 @app.command()
 def analyze(
-    out: Out,
     models: Models = None,
     data: Data = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The run directory.", show_default=False)] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="A run to add models or data sets to; computes only what is new.")
+    ] = None,
     layers: Annotated[str | None, _option("layers")] = None,
     pool: Annotated[str | None, _option("pool")] = None,
     only: Annotated[str | None, _option("only")] = None,
@@ -82,7 +84,8 @@ def analyze(
     """Compare checkpoints on images: similarity, probes, embedding, domain gap, figures and a report."""
     from featurespace import files
     from featurespace.analyze import analyze as job
-    from featurespace.config import make_config, read_config, to_yaml
+    from featurespace.analyze import resolve
+    from featurespace.config import read_config, to_yaml
     from featurespace.progress import Progress, RichProgress
 
     given = {
@@ -96,18 +99,18 @@ def analyze(
     }
     options |= {name: tuple(value) for name, value in (("models", models), ("data", data)) if value}
     for name, example in (("models", "resnet50@checkpoint.pth"), ("data", "--data xray=images/")):
-        if not options.get(name):
+        if not options.get(name) and not into:
             raise FeaturespaceError(f"no {name} given; name them on the command line, e.g. {example}, or in --config")
-    resolved = make_config(**options)
+    options |= {"out": out, "into": into}
     if save_config:
         try:
-            files.write_text(save_config, to_yaml(resolved))
+            files.write_text(save_config, to_yaml(resolve(**options)[0]))
         except OSError as error:
             raise FeaturespaceError(f"--save-config {save_config} cannot be written ({error.strerror})") from error
     if dry_run:
-        _print_plan(options, out, json_output=json_output, quiet=quiet)
+        _print_plan(options, json_output=json_output, quiet=quiet)
         return
-    run = job(**options, out=out, progress=Progress() if quiet else RichProgress())
+    run = job(**options, progress=Progress() if quiet else RichProgress())
     _print_run(run, json_output=json_output, quiet=quiet)
 
 
@@ -187,14 +190,14 @@ def verify(
         typer.echo(f"ok {name}")
 
 
-def _print_plan(options: dict[str, Any], out: Path, *, json_output: bool, quiet: bool) -> None:
+def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> None:
     from dataclasses import asdict
 
     from featurespace.analyze import plan_analysis
     from featurespace.plan import in_bytes
     from featurespace.progress import Progress, RichProgress
 
-    plan = plan_analysis(**options, out=out, progress=Progress() if quiet or json_output else RichProgress())
+    plan = plan_analysis(**options, progress=Progress() if quiet or json_output else RichProgress())
     if json_output:
         import json
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,10 @@ class AnalyzeConfig(BaseModel):
     seed: int = _option("seed", ge=0)
     on_bad_image: Literal["skip", "error"] = _option("on_bad_image")
     control: bool = _option("control")
+    begun_with: tuple[int, int] | None = Field(
+        default=None,
+        description="Models and data sets at the beginning of a run that --into extended: they decide on the controls.",
+    )
 
     @field_validator("only", mode="before")
     @classmethod
@@ -57,7 +62,7 @@ class AnalyzeConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""
-        free = {"only", "batch_size", "threads", "on_bad_image"}
+        free = {"only", "batch_size", "threads", "on_bad_image", "begun_with"}
         return self.model_dump(mode="json", exclude=free)
 
 
@@ -85,6 +90,38 @@ def read_config(path: str | Path) -> dict[str, Any]:
             hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(AnalyzeConfig.model_fields)
             raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
     return content
+
+
+def extended(
+    config: AnalyzeConfig, models: Sequence[str], data: Sequence[str], options: Mapping[str, Any]
+) -> AnalyzeConfig:
+    """Return the configuration of a run with further models and data sets; those that are there already stay.
+
+    Raises
+    ------
+    FeaturespaceError
+        an option is another than the run's, and would change what is there
+    """
+    begun = config.begun_with or (len(config.models), len(config.data))
+    added = {
+        "models": (*config.models, *(each for each in models if each not in config.models)),
+        "data": (*config.data, *(each for each in data if each not in config.data)),
+    }
+    more = len(added["models"]) + len(added["data"]) > len(config.models) + len(config.data)
+    merged = make_config(
+        **config.model_dump() | dict(options) | added | {"begun_with": begun if more else config.begun_with}
+    )
+    names = set(options) & set(config.identity()) - {"models", "data"}
+    changed = [
+        f"{name}: {getattr(config, name)} there, {getattr(merged, name)} now"
+        for name in AnalyzeConfig.model_fields
+        if name in names and getattr(config, name) != getattr(merged, name)
+    ]
+    if changed:
+        raise FeaturespaceError(
+            f"the run was made with other options ({'; '.join(changed)}); leave them out, or choose a new --out"
+        )
+    return merged
 
 
 def to_yaml(config: AnalyzeConfig) -> str:

@@ -56,6 +56,13 @@ def hash_value(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def hash_array(array: Any) -> str:
+    """Return the SHA-256 of an array's shape, type and values."""
+    digest = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
+    digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def safe_name(name: str) -> str:
     """Return ``name`` as a file name that every system takes; different names stay different.
 

@@ -100,17 +100,24 @@ def _controls(
     """One untrained copy of every architecture that has a trained model, BatchNorm statistics from the data."""
     from featurespace.features.batchnorm import estimate_batchnorm
     from featurespace.models.load import untrained_control
+    from featurespace.models.specs import parse_model_specs
 
     if not config.control:
         return []
+    # What --into adds to a run does not change the controls that the run has.
+    first_models, first_data = config.begun_with or (len(config.models), len(config.data))
+    images = images[:first_data]
     if sum(map(len, images)) < 2:
         progress.say("no control: its BatchNorm statistics cannot be estimated on one image")
         return []
+    labels = {spec.label for spec in parse_model_specs(list(config.models))[:first_models]}
+    first_archs = {model.arch for model in models if model.label in labels}
     controls: dict[str, Model] = {}
     for model in models:
         if model.arch in controls:
             continue
-        label = "untrained" if len({each.arch for each in models}) == 1 else f"untrained-{model.arch.replace('/', '-')}"
+        alone = first_archs == {model.arch}
+        label = "untrained" if alone else f"untrained-{model.arch.replace('/', '-')}"
         if label in taken:
             progress.say(f"no control for {model.arch}: a model is labelled {label!r} already")
             continue
@@ -160,7 +167,8 @@ def extract_all(
                 path = run.store_path(table.label, data.name)
                 stores[table.label, data.name] = store_table(table, data.subset(rows), path, fingerprint=fingerprint)
     order = {model.label: place for place, model in enumerate(inputs.models)}
-    collected = Stores(dict(sorted(stores.items(), key=lambda item: order[item[0][0]])), inputs.controls)
+    ordered = dict(sorted(stores.items(), key=lambda item: order[item[0][0]]))
+    collected = Stores(ordered, inputs.controls, run.memo())
     if "probe" not in config.analyses:
         return collected, {}
     with progress.stage("raw pixels"):

@@ -13,13 +13,23 @@ import pandas as pd
 from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
+from featurespace.tables.memo import Memo
 from featurespace.tables.schema import SCHEMAS, validate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE_FORMATS = ("pdf", "svg", "png")
-RESERVED = ("report.html", "summary.json", "provenance.json", "config.yaml", "tables", "figures", "features")
+RESERVED = (
+    "report.html",
+    "summary.json",
+    "provenance.json",
+    "config.yaml",
+    "tables",
+    "figures",
+    "features",
+    "statistics",
+)
 
 
 class Tables(Mapping[str, pd.DataFrame]):
@@ -83,6 +93,10 @@ class Run:
     def store_path(self, model: str, data: str) -> Path:
         """Directory of the features of a model on a data set."""
         return self.path / "features" / files.safe_name(model) / files.safe_name(data)
+
+    def memo(self) -> Memo:
+        """Return the results of statistics that this run has made already."""
+        return Memo(self.path / "statistics")
 
     def figure_path(self, name: str, suffix: str = "png") -> Path:
         """File of a figure."""

@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 import featurespace as fs
+from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as extraction
 from featurespace.progress import Progress
+from featurespace.tables.memo import Memo
 
 
 @pytest.fixture
@@ -39,6 +41,7 @@ def test_a_second_run_uses_the_features_and_repeats_every_table(arguments, tmp_p
     first = fs.analyze(*arguments, tmp_path / "r", image_size=32)
     before = table_bytes(first)
     monkeypatch.setattr(extraction, "_fill", lambda *args, **kwargs: pytest.fail("extracted again"))
+    monkeypatch.setattr(Memo, "keep", lambda *args: pytest.fail("computed again"))
     assert table_bytes(fs.analyze(*arguments, tmp_path / "r", image_size=32)) == before
 
 
@@ -336,3 +339,63 @@ def test_a_missing_file_does_not_cost_the_finished_report(arguments, tmp_path):
     with pytest.raises(fs.FeaturespaceError, match=r"w\.pth"):
         fs.analyze(spec, data, tmp_path / "r", **FAST, control=False)
     assert run.report.exists() and run.summary["models"] == ["m"]
+
+
+# Adding to a run ---------------------------------------------------------------------------------------------------
+
+
+def test_into_adds_a_model_and_computes_only_what_is_new(arguments, tmp_path, monkeypatch):
+    models, data = arguments
+    options = {"image_size": 32, "layers": "stages"}
+    fs.analyze(models[:1], data, tmp_path / "r", **options)
+    stores = {path: path.stat().st_mtime_ns for path in (tmp_path / "r" / "features").rglob("*.npy")}
+    kept = []
+    keep = Memo.keep
+    monkeypatch.setattr(
+        Memo, "keep", lambda self, kind, key, result: kept.append((kind, key)) or keep(self, kind, key, result)
+    )
+    run = fs.analyze(models[1:], into=tmp_path / "r")
+    assert all(path.stat().st_mtime_ns == time for path, time in stores.items())
+    assert kept and all("after" in str(key) for _, key in kept)
+    assert run.summary["models"] == ["before", "after"] and run.summary["controls"] == ["untrained"]
+    whole = fs.analyze(models, data, tmp_path / "whole", **options)
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(run.tables[name], table, rtol=1e-12, check_exact=name != "similarity")
+
+
+def test_into_adds_a_data_set_and_leaves_the_controls_as_they_are(arguments, tmp_path):
+    models, data = arguments
+    options = {"image_size": 32, "layers": "stages"}
+    run = fs.analyze(models, data[:1], tmp_path / "r", **options)
+    before = run.tables["similarity"]
+    stores = {path: path.stat().st_mtime_ns for path in (tmp_path / "r" / "features").rglob("*.npy")}
+    fs.analyze((), data[1:], into=tmp_path / "r")
+    assert all(path.stat().st_mtime_ns == time for path, time in stores.items())
+    after = run.tables["similarity"]
+    pd.testing.assert_frame_equal(after[after["data"] == "bright"].reset_index(drop=True), before)
+    assert set(after["data"]) == {"bright", "dark"} and len(run.tables["domain_gap"])
+    again = table_bytes(run)
+    assert table_bytes(fs.analyze((), data[1:], into=tmp_path / "r")) == again  # the same command again
+    assert table_bytes(fs.analyze(into=tmp_path / "r")) == again
+
+
+def test_into_a_second_architecture_leaves_the_first_control_its_name(arguments, tmp_path):
+    models, data = arguments
+    fs.analyze(models[:1], data, tmp_path / "r", layers="stages", **FAST)
+    run = fs.analyze(["other=test_vit@random"], into=tmp_path / "r")
+    assert run.summary["controls"] == ["untrained", "untrained-test_vit"]
+    assert set(run.tables["layers"].query("model == 'before'")["control"]) == {"untrained"}
+
+
+def test_into_says_what_does_not_fit(arguments, tmp_path):
+    models, data = arguments
+    with pytest.raises(FeaturespaceError, match="holds no run"):
+        fs.analyze(models, into=tmp_path / "none")
+    with pytest.raises(FeaturespaceError, match="either --out .* or --into"):
+        fs.analyze(models, data)
+    fs.analyze(models[:1], data, tmp_path / "r", layers="stages", **FAST)
+    with pytest.raises(FeaturespaceError, match="other options .layers: stages there, blocks now"):
+        fs.analyze(models[1:], into=tmp_path / "r", layers="blocks")
+    with pytest.raises(FeaturespaceError, match="before"):
+        fs.analyze(["before=test_resnet@random"], into=tmp_path / "r")
+    assert fs.load(tmp_path / "r").report.exists()

@@ -9,7 +9,7 @@ BASE = {"models": ("a@x", "b@y"), "data": ("x=y",)}
 
 
 def test_every_option_is_in_the_table_and_the_schema():
-    assert set(ANALYZE) | {"models", "data"} == set(AnalyzeConfig.model_fields)
+    assert set(ANALYZE) | {"models", "data", "begun_with"} == set(AnalyzeConfig.model_fields)
     for name, option in ANALYZE.items():
         field = AnalyzeConfig.model_fields[name]
         assert field.default == option.default and field.description == option.help

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
 from featurespace import seeding
 from featurespace.metrics.embedding import pca_embedding, trustworthiness, umap_embedding
 from featurespace.progress import Progress
+from featurespace.tables.memo import Result
 from featurespace.tables.schema import EMBEDDING, EMBEDDING_QUALITY, validate
 from featurespace.tables.stores import Stores
 
@@ -43,23 +46,26 @@ def embedding_tables(
             if _is_constant(X):
                 progress.say(f"no embedding of {data!r} by {model!r}: all images have the same features")
                 continue
-            coordinates = {
-                "umap": umap_embedding(X, seed=seeding.child_seed(seed, "umap", model, data), n_neighbors=NEIGHBOURS),
-                "pca": pca_embedding(X),
-            }
-            for method, E in coordinates.items():
-                key = {"method": method, "model": model, "layer": layer, "data": data}
-                samples = stores.samples(data)
-                points.append(
-                    pd.DataFrame(
-                        {**key, "sample": samples["id"], "label": samples["label"], "x": E[:, 0], "y": E[:, 1]}
-                    )
-                )
-                k = min(TRUST_K, (len(X) - 1) // 2)
-                trust = trustworthiness(X, E, k=k)
-                quality.append(
-                    {**key, "metric": "trustworthiness", "value": trust, "n": len(X), "hyperparameter": f"k={k}"}
-                )
+            made_from = {**stores.content(model, data, [layer]), "seed": seed}
+            make = partial(_pictures, X, seed=seeding.child_seed(seed, "umap", model, data))
+            result = stores.memo.recall("embedding", made_from, make)
+            samples = stores.samples(data)
+            for row in result.rows:
+                key = {"method": row["method"], "model": model, "layer": layer, "data": data}
+                x, y = result.arrays[row["method"]].T
+                points.append(pd.DataFrame({**key, "sample": samples["id"], "label": samples["label"], "x": x, "y": y}))
+                quality.append({**row, **key})
             advance(1)
     table = pd.concat(points, ignore_index=True) if points else pd.DataFrame()
     return validate(table, EMBEDDING), validate(quality, EMBEDDING_QUALITY)
+
+
+def _pictures(X: np.ndarray, *, seed: int) -> Result:
+    coordinates = {"umap": umap_embedding(X, seed=seed, n_neighbors=NEIGHBOURS), "pca": pca_embedding(X)}
+    k = min(TRUST_K, (len(X) - 1) // 2)
+    rows = [
+        {"method": method, "metric": "trustworthiness", "value": trustworthiness(X, E, k=k), "n": len(X),
+         "hyperparameter": f"k={k}"}
+        for method, E in coordinates.items()
+    ]  # fmt: skip
+    return Result(rows, coordinates)

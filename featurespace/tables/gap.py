@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import pandas as pd
@@ -11,6 +12,7 @@ from featurespace.metrics.distribution import frechet_distance, frechet_distance
 from featurespace.metrics.mmd import mmd2_permutation
 from featurespace.progress import Progress, shortened
 from featurespace.stats.comparison import holm
+from featurespace.tables.memo import Result
 from featurespace.tables.schema import DOMAIN_GAP, interval_columns, validate
 from featurespace.tables.stores import Stores
 
@@ -39,8 +41,11 @@ def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) ->
     with progress.bar("domain gap", len(jobs), "layers") as advance:
         for data_a, data_b, model, layer in jobs:
             key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
+            content = [stores.content(model, data, [layer]) for data in (data_a, data_b)]
+            make = partial(_gap_rows, stores, key, seed=seed, permutations=permutations)
+            made_from = {**key, "content": content, "seed": seed, "permutations": permutations}
             try:
-                rows += _gap_rows(stores, key, seed=seed, permutations=permutations)
+                rows += stores.memo.recall("gap", made_from, make).rows
             except ValueError as error:
                 failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
             advance(1)
@@ -52,7 +57,7 @@ def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) ->
     return validate(table.assign(p_holm=corrected.astype(float)), DOMAIN_GAP)
 
 
-def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> list[dict]:
+def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> Result:
     names = (key["data_a"], key["data_b"])
     X, Y = (stores.features(key["model"], data, key["layer"]) for data in names)
     groups_x, groups_y = (stores.column(data, "group") for data in names)
@@ -82,8 +87,9 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> lis
     interval = interval_columns(corrected)
     if min(len(X), len(Y)) < 2 * X.shape[1]:
         interval["interval"] += "; bias remains, because n is below twice the width"
-    return [
+    rows = [
         {"metric": "mmd2", **key, **counts, "p_value": test.p_value, **interval_columns(test)},
         {"metric": "frechet_distance", **key, **counts, "p_value": None, **plain},
         {"metric": "frechet_distance_corrected", **key, **counts, "p_value": None, **interval},
     ]
+    return Result(rows, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,12 @@ import pandas as pd
 from featurespace import seeding
 from featurespace.data.splits import train_test_rows
 from featurespace.errors import FeaturespaceError
+from featurespace.files import hash_array
 from featurespace.metrics.probe import knn_probe, linear_probe
 from featurespace.metrics.scores import probe_scores
 from featurespace.progress import Progress, shortened
 from featurespace.tables.differences import probe_differences
+from featurespace.tables.memo import Result
 from featurespace.tables.schema import PROBE, interval_columns, validate
 from featurespace.tables.stores import Stores
 
@@ -56,20 +59,23 @@ def probe_tables(
         if split is None:
             continue
         jobs = [
-            (model, layer, stores.features(model, data, layer))
+            (model, layer, stores.features(model, data, layer), stores.content(model, data, [layer]))
             for model in stores.models
             for layer in stores.layers(model)
         ]
         if data in pixels:
-            jobs.append((PIXELS, PIXEL_LAYER, pixels[data]))
+            content = {**stores.content(stores.models[0], data, []), "pixels": hash_array(pixels[data])}
+            jobs.append((PIXELS, PIXEL_LAYER, pixels[data], content))
         correct: dict[tuple[str, str], np.ndarray] = {}
         failures: dict[str, list[str]] = {}
         with progress.bar(f"probes on {data}", len(jobs), "layers") as advance:
-            for model, layer, X in jobs:
+            for model, layer, X, content in jobs:
                 key = {"model": model, "layer": layer, "data": data}
+                make = partial(_probe_rows, X, split, key, seed=seed)
                 try:
-                    scored, correct[model, layer] = _probe_rows(X, split, key, seed=seed)
-                    rows += scored
+                    result = stores.memo.recall("probe", {**key, **content, "seed": seed}, make)
+                    rows += result.rows
+                    correct[model, layer] = result.arrays["correct"]
                 except ValueError as error:
                     failures.setdefault(str(error), []).append(f"{model} {layer}")
                 advance(1)
@@ -119,7 +125,7 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
     return Split(kept[0], kept[1], labels, groups)
 
 
-def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> tuple[list[dict], np.ndarray]:
+def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
     """Return the rows of both probes, and which test images the linear one got right."""
     X_train, X_test = np.asarray(X[split.train]), np.asarray(X[split.test])
     y_train, y_test = split.labels[split.train], split.labels[split.test]
@@ -142,7 +148,7 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> tuple[l
                 {"probe": name, **key, "metric": metric, **counts, "hyperparameter": parameter, "chance": chance,
                  **interval_columns(estimate)}
             )  # fmt: skip
-    return rows, fitted["linear"].predictions == y_test
+    return Result(rows, {"correct": fitted["linear"].predictions == y_test})
 
 
 def _majority(y_train: np.ndarray) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
+from functools import cache, partial
+from itertools import combinations, combinations_with_replacement
 
+import numpy as np
 import pandas as pd
 
 from featurespace.errors import FeaturespaceError
 from featurespace.metrics.alignment import cka_matrices, cka_units, prepare_cka
-from featurespace.metrics.hsic import PreparedCKA
+from featurespace.metrics.hsic import PreparedCKA, Units
 from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_neighbours, procrustes_distance
 from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
 from featurespace.tables.differences import cka_differences
+from featurespace.tables.memo import Result
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
 
@@ -38,21 +41,18 @@ def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tu
     for data in stores.data:
         n = len(stores.samples(data))
         check_size(data, n)
-        prepared = _prepare(stores, data, progress)
         pairs = list(combinations_with_replacement(stores.models, 2))
-        estimates = _cka(prepared, pairs, data, progress)
+        results = _cka_results(stores, data, pairs, progress)
+        usable = _usable_layers(stores, data, results, progress)
         between: dict[tuple[str, str, str, str], Estimate] = {}
         for model_a, model_b in pairs:
-            key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "data": data, "n": n}
-            rows += [
-                {**key, "layer_a": layer_a, "layer_b": layer_b, "se": estimate.se, **interval_columns(estimate)}
-                for (layer_a, layer_b), estimate in estimates[model_a, model_b].items()
-            ]
+            result = results[model_a, model_b]
+            key = {"metric": "cka_debiased", "model_a": model_a, "model_b": model_b, "data": data}
+            rows += [{**key, **row} for row in result.rows if "problem" not in row]
             if model_a != model_b:
-                found = estimates[model_a, model_b]
-                between |= {(model_a, model_b, *layers): estimate for layers, estimate in found.items()}
+                between |= _estimates(model_a, model_b, result)
         differences += cka_differences(stores, data, between)
-        rows += _corresponding_rows(stores, prepared, data, n, progress)
+        rows += _corresponding_rows(stores, usable, data, progress)
     return validate(rows, SIMILARITY), differences
 
 
@@ -65,70 +65,117 @@ def check_size(data: str, n: int) -> None:
         )
 
 
-def _prepare(stores: Stores, data: str, progress: Progress) -> dict[str, dict[str, PreparedCKA]]:
+def _cka_results(
+    stores: Stores, data: str, pairs: list[tuple[str, str]], progress: Progress
+) -> dict[tuple[str, str], Result]:
+    """Return the CKA of each pair of models; only those that are not remembered are computed, all in one go."""
+    keys = {(a, b): {"a": stores.content(a, data), "b": stores.content(b, data)} for a, b in pairs}
+    results = {pair: stores.memo.find("cka", keys[pair]) for pair in pairs}
+    missing = [pair for pair in pairs if results[pair] is None]
     units = cka_units(stores.column(data, "group"), len(stores.samples(data)))
-    prepared: dict[str, dict[str, PreparedCKA]] = {}
+    prepared, problems = {}, {}
+    for model in dict.fromkeys(each for pair in missing for each in pair):
+        prepared[model], problems[model] = _prepare(stores, model, data, units)
+    models = [model for model in prepared if prepared[model]]
+    wanted = [(models.index(a), models.index(b)) for a, b in missing if a in models and b in models]
+    total = sum(len(prepared[a]) * len(prepared[b]) for a, b in missing)
+    with progress.bar(f"CKA on {data}", total, "pairs") as advance:
+        for (i, j), matrix in cka_matrices([list(prepared[model].values()) for model in models], wanted):
+            pair = models[i], models[j]
+            result = _pair_result(list(prepared[pair[0]]), list(prepared[pair[1]]), matrix, same=i == j)
+            if i == j:
+                result.rows.extend(problems[pair[0]])
+            results[pair] = stores.memo.keep("cka", keys[pair], result)
+            advance(len(matrix) * len(matrix[0]))
+    nothing = {(a, b): Result(problems[a] if a == b else [], {}) for a, b in missing if results[a, b] is None}
+    return {pair: result for pair, result in (results | nothing).items() if result is not None}
+
+
+def _prepare(
+    stores: Stores, model: str, data: str, units: Units
+) -> tuple[dict[str, PreparedCKA], list[dict[str, str]]]:
+    """Return the prepared layers of a model, and a row with the problem of each that has no CKA."""
+    prepared, problems = {}, []
+    for layer in stores.layers(model):
+        try:
+            prepared[layer] = prepare_cka(stores.features(model, data, layer), groups=units)
+        except ValueError as error:
+            problems.append({"layer_a": layer, "layer_b": layer, "problem": str(error).removeprefix("X ")})
+    return prepared, problems
+
+
+def _pair_result(
+    layers_a: list[str], layers_b: list[str], matrix: list[list[Estimate | None]], *, same: bool
+) -> Result:
+    """Return one row a pair of layers, and the leave-outs of those that stand for each other."""
+    rows: list[dict] = []
+    leave_outs: dict[str, np.ndarray] = {}
+    partners = set(corresponding_layers(layers_a, layers_b))
+    for a, layer_a in enumerate(layers_a):
+        for b, layer_b in enumerate(layers_b):
+            # within a model the mirror image is the same number, to the last bit
+            estimate = matrix[min(a, b)][max(a, b)] if same else matrix[a][b]
+            if estimate is not None:
+                if estimate.leave_one_out is not None and (layer_a, layer_b) in partners and not same:
+                    leave_outs[str(len(rows))] = estimate.leave_one_out
+                values = {"n": estimate.n, "se": estimate.se, **interval_columns(estimate)}
+                rows.append({"layer_a": layer_a, "layer_b": layer_b, **values})
+            elif same and a == b:
+                problem = "is constant but for at most one sample, so CKA with it is undefined"
+                rows.append({"layer_a": layer_a, "layer_b": layer_b, "problem": problem})
+    return Result(rows, leave_outs)
+
+
+def _estimates(model_a: str, model_b: str, result: Result) -> dict[tuple[str, str, str, str], Estimate]:
+    """Return a result's rows as estimates again, by models and layers."""
+    estimates = {}
+    for place, row in enumerate(result.rows):
+        values = {name: value for name, value in row.items() if name not in ("layer_a", "layer_b")}
+        estimate = Estimate(**values, leave_one_out=result.arrays.get(str(place)))
+        estimates[model_a, model_b, row["layer_a"], row["layer_b"]] = estimate
+    return estimates
+
+
+def _usable_layers(
+    stores: Stores, data: str, results: dict[tuple[str, str], Result], progress: Progress
+) -> dict[str, list[str]]:
+    """Return the layers of each model that have a CKA, and say why the others have none."""
+    usable: dict[str, list[str]] = {}
     failures: dict[str, list[str]] = {}
     for model in stores.models:
-        prepared[model] = {}
-        for layer in stores.layers(model):
-            try:
-                prepared[model][layer] = prepare_cka(stores.features(model, data, layer), groups=units)
-            except ValueError as error:
-                failures.setdefault(str(error).removeprefix("X "), []).append(f"{model} {layer}")
+        problems = {row["layer_a"]: row["problem"] for row in results[model, model].rows if "problem" in row}
+        usable[model] = [layer for layer in stores.layers(model) if layer not in problems]
+        for layer, reason in problems.items():
+            failures.setdefault(reason, []).append(f"{model} {layer}")
     for reason, places in failures.items():
         progress.say(f"no similarity on {data!r} for {shortened(places)}: {reason}")
-    return prepared
+    return usable
 
 
-def _cka(
-    prepared: dict[str, dict[str, PreparedCKA]], pairs: list[tuple[str, str]], data: str, progress: Progress
-) -> dict[tuple[str, str], dict[tuple[str, str], Estimate]]:
-    """Return the estimates of each pair of models by layers; a layer with no CKA is said, and dropped."""
-    models = [model for model in prepared if prepared[model]]
-    layers = {model: list(prepared[model]) for model in models}
-    found: dict[tuple[str, str], dict[tuple[str, str], Estimate]] = {pair: {} for pair in pairs}
-    total = sum(len(prepared[a]) * len(prepared[b]) for a, b in pairs)
-    with progress.bar(f"CKA on {data}", total, "pairs") as advance:
-        for (i, j), matrix in cka_matrices([list(prepared[model].values()) for model in models]):
-            for a, layer_a in enumerate(layers[models[i]]):
-                for b, layer_b in enumerate(layers[models[j]]):
-                    # within a model the mirror image is the same number, to the last bit
-                    estimate = matrix[min(a, b)][max(a, b)] if i == j else matrix[a][b]
-                    if estimate is not None:
-                        found[models[i], models[j]][layer_a, layer_b] = estimate
-            advance(len(matrix) * len(matrix[0]))
-    for model in models:
-        undefined = [layer for layer in layers[model] if (layer, layer) not in found[model, model]]
-        for layer in undefined:
-            del prepared[model][layer]
-        if undefined:
-            places = shortened([f"{model} {layer}" for layer in undefined])
-            progress.say(f"no similarity on {data!r} for {places}: is constant but for at most one sample")
-    return found
-
-
-def _corresponding_rows(stores: Stores, prepared: dict, data: str, n: int, progress: Progress) -> list[dict]:
+def _corresponding_rows(stores: Stores, usable: dict[str, list[str]], data: str, progress: Progress) -> list[dict]:
     rows = []
+    n = len(stores.samples(data))
     k = min(NEIGHBOURS, n - 1)
-    neighbours = {
-        (model, layer): cosine_neighbours(stores.features(model, data, layer), k=k)
-        for model in stores.models
-        for layer in prepared[model]
-    }
     if k < NEIGHBOURS:
         progress.say(f"mutual kNN on {data!r} uses k = {k}, because there are {n} images")
-    for model_a, model_b in combinations_with_replacement(stores.models, 2):
-        if model_a == model_b:
-            continue
+
+    @cache
+    def neighbours(model: str, layer: str) -> np.ndarray:
+        return cosine_neighbours(stores.features(model, data, layer), k=k)
+
+    def values(model_a: str, model_b: str, layer_a: str, layer_b: str) -> Result:
+        X, Y = stores.features(model_a, data, layer_a), stores.features(model_b, data, layer_b)
+        mutual = mutual_knn_from_neighbours(neighbours(model_a, layer_a), neighbours(model_b, layer_b))
+        return Result([{"procrustes_distance": procrustes_distance(X, Y), "mutual_knn": mutual}], {})
+
+    for model_a, model_b in combinations(stores.models, 2):
         for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-            if layer_a not in prepared[model_a] or layer_b not in prepared[model_b]:
+            if layer_a not in usable[model_a] or layer_b not in usable[model_b]:
                 continue
-            X, Y = (stores.features(model, data, layer) for model, layer in ((model_a, layer_a), (model_b, layer_b)))
-            values = {
-                "procrustes_distance": procrustes_distance(X, Y),
-                "mutual_knn": mutual_knn_from_neighbours(neighbours[model_a, layer_a], neighbours[model_b, layer_b]),
-            }
+            made_from = {"a": stores.content(model_a, data, [layer_a]), "b": stores.content(model_b, data, [layer_b])}
+            result = stores.memo.recall("corresponding", made_from, partial(values, model_a, model_b, layer_a, layer_b))
             key = {"model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b, "data": data, "n": n}
-            rows += [{"metric": metric, **key, "value": value, **NO_INTERVAL} for metric, value in values.items()]
+            rows += [
+                {"metric": metric, **key, "value": value, **NO_INTERVAL} for metric, value in result.rows[0].items()
+            ]
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
 from featurespace.files import hash_value
+from featurespace.tables.memo import Memo
 
 
 @dataclass
@@ -21,10 +23,12 @@ class Stores:
     ----------
     stores : the stores
     controls : label of a model -> label of its untrained control
+    memo : where results are remembered; by default nowhere
     """
 
     stores: Mapping[tuple[str, str], FeatureStore]
     controls: Mapping[str, str] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo)
 
     def __post_init__(self) -> None:
         self._samples: dict[str, pd.DataFrame] = {}
@@ -79,6 +83,16 @@ class Stores:
     def layers(self, model: str) -> list[str]:
         """Layers of a model in order of execution."""
         return list(self.stores[model, self.data[0]])
+
+    def content(self, model: str, data: str, layers: list[str] | None = None) -> dict[str, Any]:
+        """Everything in a store that a result can depend on: names, samples, and the features of the given layers."""
+        manifest = self.stores[model, data].manifest
+        wanted = self.layers(model) if layers is None else layers
+        hashes = {layer["name"]: layer["sha256"] for layer in manifest["layers"]}
+        return {
+            "model": model, "data": data, "samples": manifest["samples_sha256"],
+            "layers": [[layer, hashes[layer]] for layer in wanted],
+        }  # fmt: skip
 
     def features(self, model: str, data: str, layer: str) -> np.ndarray:
         """Features (n, d) of one layer."""

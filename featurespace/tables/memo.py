@@ -1,0 +1,90 @@
+"""Results of statistics that a run has made already: one file each, found by all that they were made from."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featurespace import files
+
+ROOMS = ("metrics", "stats", "tables")
+
+
+class Result(NamedTuple):
+    """What a statistic gave: rows of a table, and arrays that other statistics need of it."""
+
+    rows: list[dict]
+    arrays: dict[str, np.ndarray]
+
+
+class Memo:
+    """Remembers results in a folder, so that an interrupted or extended run computes only what is new.
+
+    A result is found by the content of the features and the options it was made from and by the code that made it;
+    anything else there is made anew. Without a folder nothing is remembered.
+    """
+
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+        self.used: set[Path] = set()
+        self.made = 0
+
+    def recall(self, kind: str, key: dict[str, Any], make: Callable[[], Result]) -> Result:
+        """Return the result for a key, from the folder where it is there, and remember it otherwise."""
+        known = self.find(kind, key)
+        if known is not None:
+            return known
+        return self.keep(kind, key, make())
+
+    def find(self, kind: str, key: dict[str, Any]) -> Result | None:
+        """Return the remembered result, or None; a damaged file is as none."""
+        file = self._file(kind, key)
+        if file is None or not file.is_file():
+            return None
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            rows = json.loads(str(arrays.pop("rows")))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        self.used.add(file)
+        return Result(rows, arrays)
+
+    def keep(self, kind: str, key: dict[str, Any], result: Result) -> Result:
+        """Remember a result and return it."""
+        self.made += 1
+        file = self._file(kind, key)
+        if file is not None:
+            rows = np.array(json.dumps(result.rows, default=_plain))
+            files.write_atomic(file, lambda path: np.savez(path, rows=rows, **result.arrays))  # type: ignore[arg-type]
+            self.used.add(file)
+        return result
+
+    def forget_unused(self, kinds: set[str]) -> None:
+        """Delete results of these kinds that nobody asked for since this object was made."""
+        for file in self.folder.glob("*.npz") if self.folder else ():
+            if file.name.split("-")[0] in kinds and file not in self.used:
+                file.unlink()
+
+    def _file(self, kind: str, key: dict[str, Any]) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"{kind}-{files.hash_value({'code': _code(), **key})}.npz"
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+@cache
+def _code() -> str:
+    """Return a hash of the source of everything that makes a number here."""
+    root = Path(__file__).parents[1]
+    sources = sorted(file for name in ROOMS for file in (root / name).glob("*.py"))
+    return files.hash_value([files.hash_file(file) for file in sources])
