@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from featurespace.analyze import analyze
     from featurespace.errors import FeaturespaceError
+    from featurespace.exporting import export
+    from featurespace.extraction import extract
     from featurespace.run import Run, load
 
 __version__ = "0.1.0"
-__all__ = ["FeaturespaceError", "Run", "__version__", "analyze", "load"]
+__all__ = ["FeaturespaceError", "Run", "__version__", "analyze", "export", "extract", "load"]
 
 _HOMES = {
     "analyze": "featurespace.analyze",
+    "export": "featurespace.exporting",
+    "extract": "featurespace.extraction",
     "load": "featurespace.run",
     "Run": "featurespace.run",
     "FeaturespaceError": "featurespace.errors",

@@ -14,7 +14,7 @@ import pandas as pd
 from featurespace import provenance
 from featurespace.config import AnalyzeConfig, extended, make_config, read_config, to_yaml
 from featurespace.errors import FeaturespaceError
-from featurespace.inputs import Inputs, extract_all, extract_options, read_inputs
+from featurespace.inputs import Inputs, extract_all, extract_options, raw_pixels, read_inputs
 from featurespace.progress import Progress
 from featurespace.run import Run, load
 
@@ -61,13 +61,15 @@ def analyze(
     progress = progress or Progress()
     config, run = resolve(models, data, out, into=into, **options)
     with run.locked():
-        run.claim(to_yaml(config), None if into else _difference(run, config))
+        claim(run, config, extending=into is not None)
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
         run.begin()  # only now: a missing file must not cost the finished report
-        stores, pixels = extract_all(run, config, inputs, progress)
+        stores = extract_all(run, config, inputs, progress)
+        pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
         run.forget_tables_of_other_features(stores.key())
         _write_tables(run, config, stores, pixels, inputs.models, progress)
+        progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
         stores.memo.forget_unused({kind for analysis in config.analyses for kind in MEMORIES[analysis]})
         with progress.stage("figures"):
             drawn = draw_figures(run)
@@ -100,6 +102,12 @@ def plan_analysis(
     inputs = read_inputs(config, progress or Progress())
     images = {each.name: len(each) for each in inputs.images}
     return make_plan(inputs.networks, images, extract_options(config, inputs.device), run.path)
+
+
+def claim(run: Run, config: AnalyzeConfig, *, extending: bool = False, keep_config: bool = False) -> None:
+    """Take the run's directory; raises FeaturespaceError where it holds a run with another configuration."""
+    difference = None if extending else _difference(run, config)
+    run.claim(run.config.read_text("utf-8") if keep_config and not difference else to_yaml(config), difference)
 
 
 def _difference(run: Run, config: AnalyzeConfig) -> str | None:
@@ -188,6 +196,12 @@ def _write_records(
         "models": stores.trained, "controls": stores.untrained,
         "data": stores.data, "figures": drawn, "findings": [each._asdict() for each in findings(run)],
     })  # fmt: skip
+    write_provenance(run, config, inputs, progress)
+    write_report(run)
+
+
+def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress) -> None:
+    """Write where the numbers come from: command, versions, hashes, times, and what was said."""
     run.write_json("provenance.json", {
         "command": provenance.command_line(), "started": progress.started, "finished": provenance.now(), "seed": config.seed,
         "threads": inputs.threads, "device": inputs.device, "machine": provenance.machine(),
@@ -196,7 +210,6 @@ def _write_records(
                   "notes": list(each.notes)} for each in inputs.images],
         "seconds": {name: round(value, 2) for name, value in progress.seconds.items()}, "messages": progress.messages,
     })  # fmt: skip
-    write_report(run)
 
 
 def _model_record(model: Model | FeatureTable) -> dict[str, Any]:

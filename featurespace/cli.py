@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from featurespace import arguments
 from featurespace.errors import FeaturespaceError
-from featurespace.options import ANALYZE
 
 app = typer.Typer(
     name="featurespace",
@@ -18,30 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _option(name: str, *flags: str) -> Any:
-    return typer.Option(*flags, help=ANALYZE[name].help)
-
-
-Models = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="Model specs: [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, a FILE that featurespace wrote, "
-        "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME[@FILE], or a table of features (.npz, .csv, .parquet).",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--data",
-        help="LABEL=PATH of a folder of images, an .npz file, or a .csv or .parquet manifest; may be given several times.",
-        show_default=False,
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only where the report is, and errors.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -57,50 +33,27 @@ def _root(
 
 @app.command()
 def analyze(
-    models: Models = None,
-    data: Data = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run directory.", show_default=False)] = None,
-    into: Annotated[
-        Path | None, typer.Option("--into", help="A run to add models or data sets to; computes only what is new.")
-    ] = None,
-    layers: Annotated[str | None, _option("layers")] = None,
-    pool: Annotated[str | None, _option("pool")] = None,
-    only: Annotated[str | None, _option("only")] = None,
-    limit: Annotated[int | None, _option("limit")] = None,
-    image_size: Annotated[int | None, _option("image_size")] = None,
-    batch_size: Annotated[int | None, _option("batch_size")] = None,
-    precision: Annotated[str | None, _option("precision")] = None,
-    device: Annotated[str | None, _option("device")] = None,
-    threads: Annotated[int | None, _option("threads")] = None,
-    seed: Annotated[int | None, _option("seed")] = None,
-    on_bad_image: Annotated[str | None, _option("on_bad_image")] = None,
-    control: Annotated[bool | None, _option("control", "--control/--no-control")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")] = None,
-    save_config: Annotated[Path | None, typer.Option(help="Write the resolved configuration to this file.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what the run will cost, and write nothing.")] = False,
-    quiet: Quiet = False,
-    json_output: Json = False,
-) -> None:
+    models: arguments.Models = None, data: arguments.Data = None, out: arguments.Out = None,
+    into: arguments.Into = None, layers: arguments.Layers = None, pool: arguments.Pool = None,
+    only: arguments.Only = None, limit: arguments.Limit = None, image_size: arguments.ImageSize = None,
+    batch_size: arguments.BatchSize = None, precision: arguments.Precision = None, device: arguments.Device = None,
+    threads: arguments.Threads = None, seed: arguments.Seed = None, on_bad_image: arguments.OnBadImage = None,
+    control: arguments.Control = None, config: arguments.Config = None, save_config: arguments.SaveConfig = None,
+    dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False, verbose: arguments.Verbose = False,
+    json_output: arguments.Json = False,
+) -> None:  # fmt: skip
     """Compare checkpoints on images: similarity, probes, embedding, domain gap, figures and a report."""
     from featurespace import files
     from featurespace.analyze import analyze as job
     from featurespace.analyze import resolve
-    from featurespace.config import read_config, to_yaml
-    from featurespace.progress import Progress, RichProgress
+    from featurespace.config import to_yaml
 
     given = {
-        "layers": layers, "pool": pool, "only": only, "limit": limit, "image_size": image_size, "batch_size": batch_size,
-        "precision": precision, "device": device, "threads": threads, "seed": seed, "on_bad_image": on_bad_image,
-        "control": control,
+        "models": models, "data": data, "layers": layers, "pool": pool, "only": only, "limit": limit,
+        "image_size": image_size, "batch_size": batch_size, "precision": precision, "device": device,
+        "threads": threads, "seed": seed, "on_bad_image": on_bad_image, "control": control,
     }  # fmt: skip
-    options = {
-        **(read_config(config) if config else {}),
-        **{name: value for name, value in given.items() if value is not None},
-    }
-    options |= {name: tuple(value) for name, value in (("models", models), ("data", data)) if value}
-    for name, example in (("models", "resnet50@checkpoint.pth"), ("data", "--data xray=images/")):
-        if not options.get(name) and not into:
-            raise FeaturespaceError(f"no {name} given; name them on the command line, e.g. {example}, or in --config")
+    options = arguments.collect(given, config, needed=() if into else ("models", "data"))
     options |= {"out": out, "into": into}
     if save_config:
         try:
@@ -110,8 +63,61 @@ def analyze(
     if dry_run:
         _print_plan(options, json_output=json_output, quiet=quiet)
         return
-    run = job(**options, progress=Progress() if quiet else RichProgress())
+    run = job(**options, progress=arguments.make_progress(quiet=quiet, verbose=verbose))
     _print_run(run, json_output=json_output, quiet=quiet)
+
+
+@app.command()
+def extract(
+    out: Annotated[Path, typer.Option("--out", help="The run directory.", show_default=False)],
+    models: arguments.Models = None, data: arguments.Data = None, layers: arguments.Layers = None,
+    pool: arguments.Pool = None, limit: arguments.Limit = None, image_size: arguments.ImageSize = None,
+    batch_size: arguments.BatchSize = None, precision: arguments.Precision = None, device: arguments.Device = None,
+    threads: arguments.Threads = None, seed: arguments.Seed = None, on_bad_image: arguments.OnBadImage = None,
+    control: arguments.Control = None, config: arguments.Config = None, quiet: arguments.Quiet = False,
+    verbose: arguments.Verbose = False, json_output: arguments.Json = False,
+) -> None:  # fmt: skip
+    """Write the features of models on data sets, without the analysis; `analyze` goes on from there."""
+    from featurespace.extraction import extract as job
+
+    given = {
+        "models": models, "data": data, "layers": layers, "pool": pool, "limit": limit, "image_size": image_size,
+        "batch_size": batch_size, "precision": precision, "device": device, "threads": threads, "seed": seed,
+        "on_bad_image": on_bad_image, "control": control,
+    }  # fmt: skip
+    options = arguments.collect(given, config, needed=("models", "data"))
+    run = job(**options, out=out, progress=arguments.make_progress(quiet=quiet, verbose=verbose))
+    facts = [
+        {"path": str(store.path), "model": store.manifest["model"], "data": store.manifest["data"],
+         "images": store.rows_done, "layers": {layer: store[layer].shape[1] for layer in store}}
+        for store in run.stores()
+    ]  # fmt: skip
+    if json_output:
+        _print_json(facts)
+        return
+    for each in facts:
+        layers_text = f"{len(each['layers'])} layers, {sum(each['layers'].values()):,} values an image"
+        typer.echo(f"{each['path']}: {each['images']:,} images, {layers_text}")
+
+
+@app.command()
+def export(
+    directory: arguments.Directory,
+    form: Annotated[str, typer.Option("--format", help="parquet, csv or hdf5.")] = "parquet",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory for the files; by default export/ in DIR.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; several times.")] = None,
+    data: Annotated[list[str] | None, typer.Option("--data", help="Only this data set; several times.")] = None,
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="Only this layer; several times.")] = None,
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Write the features of a run for other programs: one Parquet with vectors, CSV, or HDF5."""
+    from featurespace.exporting import export as job
+
+    chosen = {"models": model or (), "data": data or (), "layers": layer or ()}
+    for file in job(directory, form=form, out=out, **chosen, progress=arguments.make_progress(quiet=quiet)):
+        typer.echo(file)
 
 
 @app.command()
@@ -120,16 +126,14 @@ def inspect(
     other: Annotated[
         str | None, typer.Argument(help="A second checkpoint file: tell what differs.", show_default=False)
     ] = None,
-    json_output: Json = False,
+    json_output: arguments.Json = False,
 ) -> None:
     """Tell what a checkpoint or model is: its layers, and what of the file matches."""
     from featurespace.inspection import inspect_target
 
     values, text = inspect_target(target, other)
     if json_output:
-        import json
-
-        typer.echo(json.dumps(values, indent=2, default=str))
+        _print_json(values)
         return
     from rich.console import Console
 
@@ -143,19 +147,18 @@ def inspect(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    quiet: Quiet = False,
+    quiet: arguments.Quiet = False,
 ) -> None:
     """Run the main job on weights and images that come with installed packages; a few minutes on two cores."""
     from featurespace.demo import demo as job
-    from featurespace.progress import Progress, RichProgress
 
-    run = job(out, seed=seed, progress=Progress() if quiet else RichProgress())
+    run = job(out, seed=seed, progress=arguments.make_progress(quiet=quiet))
     _print_run(run, json_output=False, quiet=quiet)
 
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+    directory: arguments.Directory,
 ) -> None:
     """Write the report of a run again, from its tables and figures."""
     from featurespace.report.write import write_report
@@ -168,7 +171,7 @@ def report(
 
 @app.command()
 def figures(
-    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+    directory: arguments.Directory,
 ) -> None:
     """Draw the figures of a run again, from its tables."""
     from featurespace.analyze import draw_figures
@@ -181,7 +184,7 @@ def figures(
 
 @app.command()
 def verify(
-    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+    directory: arguments.Directory,
 ) -> None:
     """Read everything a run holds and compare the features with their hashes."""
     from featurespace.run import load
@@ -195,13 +198,10 @@ def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> N
 
     from featurespace.analyze import plan_analysis
     from featurespace.plan import in_bytes
-    from featurespace.progress import Progress, RichProgress
 
-    plan = plan_analysis(**options, progress=Progress() if quiet or json_output else RichProgress())
+    plan = plan_analysis(**options, progress=arguments.make_progress(quiet=quiet or json_output))
     if json_output:
-        import json
-
-        typer.echo(json.dumps(asdict(plan), indent=2))
+        _print_json(asdict(plan))
         return
     for name, count in plan.images.items():
         typer.echo(f"data {name}: {count:,} images")
@@ -215,14 +215,18 @@ def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> N
 
 def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:
     if json_output:
-        import json
-
-        typer.echo(json.dumps({"report": str(run.report), **run.summary}, indent=2))
+        _print_json({"report": str(run.report), **run.summary})
         return
     if not quiet:
         for finding in run.summary["findings"]:
             typer.echo(f"- {finding['sentence']}")
     typer.echo(f"Report: {run.report.resolve()}")
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def _write_bug_report(error: Exception) -> str:

@@ -62,7 +62,7 @@ class AnalyzeConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""
-        free = {"only", "batch_size", "threads", "on_bad_image", "begun_with"}
+        free = {"only", "batch_size", "threads", "on_bad_image", "control", "begun_with"}
         return self.model_dump(mode="json", exclude=free)
 
 

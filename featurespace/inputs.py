@@ -81,7 +81,28 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
     by_arch = {control.arch: control.label for control in controls}
     owners = {model.label: by_arch[model.arch] for model in networks if model.arch in by_arch}
     hashes = {each.name: each.fingerprint() for each in images}
+    _tell_details(loaded, images, threads, device, progress)
     return Inputs([*loaded, *controls], owners, images, hashes, threads, device)
+
+
+def _tell_details(
+    models: list[Model | FeatureTable], images: list[ImageData], threads: int, device: str, progress: Progress
+) -> None:
+    from featurespace.models.load import Model
+
+    progress.detail(f"{threads} threads, device {device}")
+    for model in models:
+        if isinstance(model, Model):
+            form = model.preprocessing
+            parameters = sum(each.numel() for each in model.network.parameters())
+            progress.detail(
+                f"model {model.label}: {model.arch}, {parameters:,} parameters, {model.source}; input {form.input_size}, "
+                f"mean {form.mean}, std {form.std}, {form.interpolation}"
+            )
+    for data in images:
+        counts = {name: data.samples[name].nunique() for name in ("label", "group", "split")}
+        found = ", ".join(f"{count} {name}s" for name, count in counts.items() if count)
+        progress.detail(f"data {data.name}: {len(data)} images from {data.source}" + (f", {found}" if found else ""))
 
 
 def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> ImageData:
@@ -141,10 +162,8 @@ def extract_options(config: AnalyzeConfig, device: str) -> ExtractOptions:
     )  # fmt: skip
 
 
-def extract_all(
-    run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress
-) -> tuple[Stores, dict[str, np.ndarray]]:
-    """Return the features of every model on every data set, and the raw pixels of the labelled ones."""
+def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress) -> Stores:
+    """Return the features of every model on every data set."""
     from featurespace.features.extract import extract
     from featurespace.features.table import store_table
     from featurespace.plan import check_disk
@@ -168,18 +187,20 @@ def extract_all(
                 stores[table.label, data.name] = store_table(table, data.subset(rows), path, fingerprint=fingerprint)
     order = {model.label: place for place, model in enumerate(inputs.models)}
     ordered = dict(sorted(stores.items(), key=lambda item: order[item[0][0]]))
-    collected = Stores(ordered, inputs.controls, run.memo())
-    if "probe" not in config.analyses:
-        return collected, {}
+    return Stores(ordered, inputs.controls, run.memo())
+
+
+def raw_pixels(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, np.ndarray]:
+    """Return the pixels of every labelled data set, the baseline of the probes."""
+    pixels = {}
     with progress.stage("raw pixels"):
-        pixels = {}
         for data in inputs.images:
             if data.column("label") is not None:
                 try:
-                    pixels[data.name] = _pixels(data, collected)
+                    pixels[data.name] = _pixels(data, stores)
                 except FeaturespaceError as error:  # possible only where no network has read the images before
                     progress.say(f"no baseline of raw pixels on {data.name!r}: {error}")
-    return collected, pixels
+    return pixels
 
 
 def _rows_of(data: ImageData, ids: pd.Series) -> np.ndarray:

@@ -49,12 +49,16 @@ class Progress:
         if message not in self.messages:
             self.messages.append(message)
 
+    def detail(self, message: str) -> None:
+        """Tell what only somebody who asked for details wants to know; it is not kept."""
+
 
 class RichProgress(Progress):
     """Progress on stderr through rich; without a terminal a line a stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False) -> None:
         super().__init__()
+        self.verbose = verbose
         from rich.console import Console
 
         self.console = Console(stderr=True, highlight=False)
@@ -107,3 +111,10 @@ class RichProgress(Progress):
             return
         super().say(message)
         self.console.print(f"[yellow]•[/yellow] {escape(message)}", soft_wrap=True)
+
+    def detail(self, message: str) -> None:
+        """Print a message where details were asked for."""
+        from rich.markup import escape
+
+        if self.verbose:
+            self.console.print(f"[dim]  {escape(message)}[/dim]", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -130,7 +131,12 @@ class Run:
         """Return the features of a model on a data set, a mapping from layer to memmap."""
         path = self.store_path(model, data)
         if not path.is_dir():
-            raise unknown("features of", f"{model} on {data}", self._stores(), where=str(self.path))
+            raise unknown(
+                "features of",
+                f"{model} on {data}",
+                [f"{store.manifest['model']} on {store.manifest['data']}" for store in self.stores()],
+                where=str(self.path),
+            )
         return FeatureStore.open(path)
 
     def verify(self) -> list[str]:
@@ -146,9 +152,13 @@ class Run:
             checked.append(f"tables/{name}")
         return checked
 
-    def _stores(self) -> list[str]:
-        manifests = (files.read_json(file) for file in sorted(self.path.glob("features/*/*/manifest.json")))
-        return [f"{manifest['model']} on {manifest['data']}" for manifest in manifests]
+    def stores(self) -> list[FeatureStore]:
+        """Return the finished features of every model on every data set that the run's directory holds."""
+        found = []
+        for file in sorted(self.path.glob("features/*/*/manifest.json")):
+            with contextlib.suppress(FeaturespaceError):
+                found.append(FeatureStore.open(file.parent))
+        return found
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -26,8 +26,9 @@ ORDER = [
     {"report"},
     {"plan"},
     {"inputs"},
-    {"analyze", "inspection"},
-    {"demo"},
+    {"analyze", "exporting", "inspection"},
+    {"demo", "extraction"},
+    {"arguments"},
     {"cli"},
     {"__main__"},
 ]

@@ -174,3 +174,23 @@ def test_a_bug_of_ours_exits_with_1_and_leaves_a_report(tmp_path, monkeypatch, c
     assert f"please report it with the file {report}" in message and "Traceback" not in message
     text = report.read_text()
     assert "deep inside" in text and "featurespace analyze resnet18" in text and '"torch"' in text
+
+
+def test_extract_then_analyze_into_then_export(tmp_path, two_domains, checkpoints):
+    run = tmp_path / "r"
+    small = ["--image-size", 32, "--layers", "stages"]
+    made = command(
+        "extract", f"a=test_resnet@{checkpoints[0]}", "--data", f"b={two_domains[0]}", "--out", run, *small, "-v"
+    )
+    assert made.returncode == 0, made.stderr
+    assert "72 images, 6 layers" in made.stdout and "features made anew" in made.stderr and "mean (0." in made.stderr
+    added = command(
+        "analyze", f"c=test_resnet@{checkpoints[1]}", "--into", run, "--only", "similarity", "--no-control", "-v"
+    )
+    assert added.returncode == 0, added.stderr
+    assert "a on b: features used again" in added.stderr and "c on b: features made anew" in added.stderr
+    exported = command("export", run, "--format", "csv", "--layer", "pooled", "--model", "c")
+    assert exported.stdout.split() == [str(run / "export" / "c" / "b" / "pooled.csv")]
+    both = command("analyze", "resnet18@random", "--data", f"b={two_domains[0]}", "--out", run, "--into", run)
+    assert both.returncode == 2 and "either --out" in both.stderr
+    assert command("export", run, "--format", "xls").returncode == 2

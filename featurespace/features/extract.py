@@ -70,6 +70,7 @@ def extract(
     network, layers = _prepared(model, options)
     key = store_key(model, fingerprint or data.fingerprint(), [layer.name for layer in layers], options)
     store = FeatureStore.matching(path, key)
+    progress.detail(f"{model.label} on {data.name}: {'features made anew' if store is None else 'features used again'}")
     if store is None:
         widths = {layer.name: feature_width(layer, options.pool) for layer in layers}
         samples = data.samples.assign(domain=data.name)

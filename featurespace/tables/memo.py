@@ -34,6 +34,7 @@ class Memo:
         self.folder = folder
         self.used: set[Path] = set()
         self.made = 0
+        self.recalled = 0
 
     def recall(self, kind: str, key: dict[str, Any], make: Callable[[], Result]) -> Result:
         """Return the result for a key, from the folder where it is there, and remember it otherwise."""
@@ -54,6 +55,7 @@ class Memo:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         self.used.add(file)
+        self.recalled += 1
         return Result(rows, arrays)
 
     def keep(self, kind: str, key: dict[str, Any], result: Result) -> Result:

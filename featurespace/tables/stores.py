@@ -57,10 +57,15 @@ class Stores:
         """Labels of the models that are no controls."""
         return [model for model in self.models if model not in self.untrained]
 
+    def store_keys(self) -> list[tuple[FeatureStore, str]]:
+        """Return each store with the hash that changes with anything that can change its features."""
+        return [(store, store.manifest["key_sha256"]) for store in self.stores.values()]
+
     def key(self) -> str:
         """Return a hash that changes with anything that can change a feature of any store."""
-        keys = {f"{model}\0{data}": store.manifest["key_sha256"] for (model, data), store in self.stores.items()}
-        return hash_value(keys)
+        return hash_value(
+            {f"{store.manifest['model']}\0{store.manifest['data']}": key for store, key in self.store_keys()}
+        )
 
     @property
     def data(self) -> list[str]:

@@ -1,0 +1,86 @@
+"""The command line's arguments that several commands share, made from the table of options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from featurespace.errors import FeaturespaceError
+from featurespace.options import ANALYZE
+
+
+def _option(name: str, *flags: str) -> Any:
+    return typer.Option(*flags, help=ANALYZE[name].help)
+
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Model specs: [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, a FILE that featurespace wrote, "
+        "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME, torchvision/NAME@FILE, or a table of features (.npz, .csv, .parquet).",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        help="LABEL=PATH of a folder of images, an .npz file, or a .csv or .parquet manifest; may be given several times.",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run directory.", show_default=False)]
+Into = Annotated[
+    Path | None,
+    typer.Option(
+        "--into", help="A run to add models or data sets to; only what is new is computed.", show_default=False
+    ),
+]
+Directory = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+Layers = Annotated[str | None, _option("layers")]
+Pool = Annotated[str | None, _option("pool")]
+Only = Annotated[str | None, _option("only")]
+Limit = Annotated[int | None, _option("limit")]
+ImageSize = Annotated[int | None, _option("image_size")]
+BatchSize = Annotated[int | None, _option("batch_size")]
+Precision = Annotated[str | None, _option("precision")]
+Device = Annotated[str | None, _option("device")]
+Threads = Annotated[int | None, _option("threads")]
+Seed = Annotated[int | None, _option("seed")]
+OnBadImage = Annotated[str | None, _option("on_bad_image")]
+Control = Annotated[bool | None, _option("control", "--control/--no-control")]
+Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
+SaveConfig = Annotated[Path | None, typer.Option(help="Write the resolved configuration to this file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what the run will cost, and write nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell also what is used again, and what from.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def collect(given: dict[str, Any], config: Path | None, *, needed: tuple[str, ...]) -> dict[str, Any]:
+    """Return the options of a configuration file, with those given on the command line over them.
+
+    Raises
+    ------
+    FeaturespaceError
+        the file cannot be read, or one of the ``needed`` (models, data) is given nowhere
+    """
+    from featurespace.config import read_config
+
+    options = {
+        **(read_config(config) if config else {}),
+        **{name: value for name, value in given.items() if value not in (None, [])},
+    }
+    for name, example in (("models", "resnet50@checkpoint.pth"), ("data", "--data xray=images/")):
+        if name in needed and not options.get(name):
+            raise FeaturespaceError(f"no {name} given; name them on the command line, e.g. {example}, or in --config")
+    return options
+
+
+def make_progress(*, quiet: bool, verbose: bool = False) -> Any:
+    """Return what a job tells its progress to."""
+    from featurespace.progress import Progress, RichProgress
+
+    return Progress() if quiet else RichProgress(verbose=verbose)

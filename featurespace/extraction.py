@@ -1,0 +1,57 @@
+"""Features without the analysis: one forward pass per model and data set, kept in a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from featurespace.analyze import claim, resolve, write_provenance
+from featurespace.inputs import extract_all, read_inputs
+from featurespace.progress import Progress
+from featurespace.run import Run
+
+
+def extract(
+    models: Sequence[str], data: Sequence[str], out: str | Path, *, progress: Progress | None = None, **options: Any
+) -> Run:
+    """Write the features of every model on every data set; the same call again goes on, or uses what is there.
+
+    Parameters
+    ----------
+    models : model specs, e.g. ``["resnet50@a.pth"]``
+    data : data specs, e.g. ``["xray=images/"]``
+    out : the run directory; `analyze` with the same arguments goes on from there
+    progress : where to tell what happens; silent by default
+    options : the options of `AnalyzeConfig`; ``control`` is off unless asked for
+
+    Returns
+    -------
+    Run
+        the run; ``run.features(model, data)[layer]`` is an (images, features) memmap
+
+    Raises
+    ------
+    FeaturespaceError
+        as `analyze`
+
+    Notes
+    -----
+    Cost: one forward pass per (model, data).
+    """
+    progress = progress or Progress()
+    config, run = resolve(models, data, out, **{"control": False, **options})
+    with run.locked():
+        finished = run.report.exists()
+        claim(run, config, keep_config=finished)
+        before = {store.path: store.manifest["key_sha256"] for store in run.stores()}
+        with progress.stage("read models and data"):
+            inputs = read_inputs(config, progress)
+        stores = extract_all(run, config, inputs, progress)
+        if any(before.get(store.path, key) != key for store, key in stores.store_keys()):
+            run.begin()  # what was made from the features that were there
+            run.forget_tables_of_other_features(stores.key())
+        elif finished:
+            return run
+        write_provenance(run, config, inputs, progress)
+    return run

@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+
+import featurespace as fs
+from featurespace.errors import FeaturespaceError
+from featurespace.features import extract as extraction
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory, two_domains, checkpoints):
+    models = [f"a=test_resnet@{checkpoints[0]}", f"b=test_resnet@{checkpoints[1]}"]
+    data = [f"bright={two_domains[0]}", f"dark={two_domains[1]}"]
+    out = tmp_path_factory.mktemp("extracted") / "r"
+    return models, data, fs.extract(models, data, out, image_size=32, layers="stages")
+
+
+def test_extract_writes_features_and_where_they_come_from(features):
+    _, data, run = features
+    assert sorted(path.name for path in run.path.iterdir() if not path.name.startswith(".")) == [
+        "config.yaml", "features", "provenance.json",
+    ]  # fmt: skip
+    assert {(store.manifest["model"], store.manifest["data"]) for store in run.stores()} == {
+        (model, name) for model in ("a", "b") for name in ("bright", "dark")
+    }
+    assert run.provenance["models"][0]["label"] == "a" and len(run.tables) == 0
+
+
+def test_analyze_goes_on_from_extracted_features(features, tmp_path, monkeypatch):
+    models, data, run = features
+    made = []
+    fill = extraction._fill
+    monkeypatch.setattr(
+        extraction, "_fill", lambda *args, **kwargs: made.append(args[3].label) or fill(*args, **kwargs)
+    )
+    analysed = fs.analyze(models, data, run.path, image_size=32, layers="stages", only="similarity")
+    assert set(made) == {"untrained"} and analysed.report.exists()
+    fs.extract(models, data, run.path, image_size=32, layers="stages")
+    assert analysed.report.exists() and "similarity" in analysed.tables  # features alone do not cost the report
+
+
+def test_one_parquet_holds_every_vector(features, tmp_path):
+    run = features[2]
+    (file,) = fs.export(run, out=tmp_path)
+    table = pyarrow.parquet.read_table(file).to_pandas()
+    assert list(table)[:3] == ["model", "data", "layer"] and list(table)[-1] == "vector"
+    wanted = table[(table["model"] == "b") & (table["data"] == "dark") & (table["layer"] == "pooled")]
+    store = run.features("b", "dark")
+    assert np.array_equal(np.stack(wanted["vector"].to_list()), store["pooled"])
+    assert wanted["id"].tolist() == store.samples["id"].tolist()
+    assert wanted["label"].tolist() == store.samples["label"].tolist()
+    assert len(table) == sum(len(store[layer]) for store in run.stores() for layer in store)
+
+
+def test_csv_keeps_every_bit_and_hdf5_too(features, tmp_path, monkeypatch):
+    monkeypatch.setattr("featurespace.exporting.CHUNK_ROWS", 5)
+    run = features[2]
+    store = run.features("a", "bright")
+    files = fs.export(run, form="csv", out=tmp_path, models=["a"], layers=["pooled"])
+    assert [str(file.relative_to(tmp_path)) for file in files] == ["a/bright/pooled.csv", "a/dark/pooled.csv"]
+    table = pd.read_csv(files[0], dtype={"id": str})
+    values = table.filter(regex=r"^f\d+$").to_numpy(np.float32)
+    assert np.array_equal(values, store["pooled"]) and table["id"].tolist() == store.samples["id"].tolist()
+
+    h5py = pytest.importorskip("h5py")
+    (file,) = fs.export(run, form="hdf5", out=tmp_path)
+    with h5py.File(file) as content:
+        group = content["b/dark"]
+        other = run.features("b", "dark")
+        assert set(group["layers"]) == set(other)
+        assert np.array_equal(group["layers/pooled"][:], other["pooled"])
+        assert group["samples/label"].asstr()[:].tolist() == other.samples["label"].tolist()
+
+
+def test_an_interrupted_export_leaves_nothing_half(features, tmp_path, monkeypatch):
+    from featurespace.features.store import FeatureStore
+
+    run, read = features[2], FeatureStore.__getitem__
+    asked = []
+
+    def failing(self, layer):
+        asked.append(layer)
+        if len(asked) > 3:
+            raise KeyboardInterrupt
+        return read(self, layer)
+
+    monkeypatch.setattr(FeatureStore, "__getitem__", failing)
+    with pytest.raises(KeyboardInterrupt):
+        fs.export(run, out=tmp_path / "x")
+    assert not list((tmp_path / "x").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"form": "xlsx"}, "form 'xlsx'.*csv, hdf5|parquet"),
+        ({"models": ["aa"]}, "model 'aa'.*'a'"),
+        ({"data": ["brigth"]}, "data set 'brigth'.*'bright'"),
+        ({"layers": ["poolde"]}, "layer 'poolde'.*'pooled'"),
+        ({"out": "/proc/nowhere"}, "cannot be written"),
+    ],
+)
+def test_errors_name_what_there_is(features, arguments, message):
+    with pytest.raises(FeaturespaceError, match=message):
+        fs.export(features[2], **arguments)
+
+
+def test_a_run_without_features(tmp_path):
+    with pytest.raises(FeaturespaceError, match="holds no run"):
+        fs.export(tmp_path)
