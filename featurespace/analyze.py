@@ -13,6 +13,7 @@ import pandas as pd
 
 from featurespace import provenance
 from featurespace.config import AnalyzeConfig, extended, make_config, read_config, to_yaml
+from featurespace.device import limited_threads
 from featurespace.errors import FeaturespaceError
 from featurespace.inputs import Inputs, extract_all, extract_options, raw_pixels, read_inputs
 from featurespace.progress import Progress
@@ -68,7 +69,8 @@ def analyze(
         stores = extract_all(run, config, inputs, progress)
         pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
         run.forget_tables_of_other_features(stores.key())
-        _write_tables(run, config, stores, pixels, inputs.models, progress)
+        with limited_threads(inputs.threads):
+            _write_tables(run, config, stores, pixels, inputs.models, progress)
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
         stores.memo.forget_unused({kind for analysis in config.analyses for kind in MEMORIES[analysis]})
         with progress.stage("figures"):

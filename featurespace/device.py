@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from featurespace.errors import FeaturespaceError
@@ -52,5 +53,17 @@ def set_threads(count: int | None) -> int:
 
 
 def available_cores() -> int:
-    """Return the number of cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores this process may use, by affinity and by the quota of its container."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Let linear algebra outside torch (BLAS, OpenMP) use ``count`` threads inside the ``with`` block."""
+    import scipy.linalg  # noqa: F401, it brings a BLAS of its own, which must be there to be limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(count):
+        yield

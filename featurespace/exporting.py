@@ -137,7 +137,9 @@ def _hdf5(folder: Path, stores: list[FeatureStore], layers: set[str], progress: 
     try:
         import h5py
     except ImportError as error:
-        raise FeaturespaceError("HDF5 needs h5py: pip install 'featurespace[hdf5]'; or export parquet or csv") from error
+        raise FeaturespaceError(
+            "HDF5 needs h5py: pip install 'featurespace[hdf5]'; or export parquet or csv"
+        ) from error
 
     def write(path: Path) -> None:
         with h5py.File(path, "w") as file:

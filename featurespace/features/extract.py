@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from featurespace.data.transforms import network_pixels, normalised
-from featurespace.device import autocast, available_cores
+from featurespace.device import autocast
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
 from featurespace.models.hooks import capture, check_pool, feature_width
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from featurespace.models.layers import Layer
     from featurespace.models.load import Model
 
-DECODERS = min(16, max(2, available_cores()))  # threads that read images; Pillow and NumPy release Python's lock
+MOST_READERS = 16  # threads that read images, at most; Pillow and NumPy release Python's lock
 AHEAD = 3  # batches held ready
 IMAGES_A_TASK = 8  # read by one thread in one go
 CHECKPOINT_SECONDS = 10.0  # at most this much work is lost by a kill
@@ -140,7 +140,7 @@ def input_batches(
         return rows, inputs, [pool.submit(load, rows[part], inputs[part]) for part in parts]
 
     starts = list(range(start, len(data), batch_size))
-    with ThreadPoolExecutor(DECODERS) as pool:
+    with ThreadPoolExecutor(min(MOST_READERS, torch.get_num_threads())) as pool:
         queue = [submit(pool, first) for first in starts[:AHEAD]]
         try:
             for number in range(len(starts)):

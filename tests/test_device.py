@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from featurespace import device
+from featurespace.errors import FeaturespaceError
+
+
+def blas_threads():
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
+def test_linear_algebra_keeps_to_the_threads_and_is_set_free_again():
+    np.eye(3) @ np.eye(3)
+    before = blas_threads()
+    with device.limited_threads(1):
+        assert blas_threads() == {1}
+    assert blas_threads() >= before
+
+
+@pytest.mark.parametrize(
+    ("count", "variable", "expected"), [(3, "7", 3), (None, "1", 1), (None, "", "cores"), (None, "x", "cores")]
+)
+def test_threads_are_those_asked_for_or_the_cores_there_are(monkeypatch, count, variable, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr(device, "available_cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        assert device.set_threads(count) == torch.get_num_threads() == (2 if expected == "cores" else expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_cores_are_those_of_the_process():
+    import os
+
+    assert 1 <= device.available_cores() <= len(os.sched_getaffinity(0))
+
+
+def test_an_unknown_device_names_the_known_ones():
+    with pytest.raises(FeaturespaceError, match="auto, cpu, cuda, cuda:0 or mps"):
+        device.resolve_device("tpu")
