@@ -12,6 +12,16 @@ class FeaturespaceError(Exception):
     The message says what was wrong, the value seen, what is allowed and what to do next.
     """
 
+    def __str__(self) -> str:
+        return visible(super().__str__())
+
+
+def visible(text: str) -> str:
+    """Return text in which a file's name can do nothing to a terminal: control characters are escaped."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
+    )
+
 
 def nearest(name: str, choices: Iterable[str], *, count: int = 3) -> list[str]:
     """Return up to ``count`` of the choices that read most like ``name``, best first."""

@@ -30,8 +30,8 @@ def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write UTF-8 text atomically."""
-    return write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write UTF-8 text atomically; what of a file's name is no UTF-8 is escaped."""
+    return write_atomic(path, lambda file: file.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -67,7 +67,9 @@ def safe_name(name: str) -> str:
     """Return ``name`` as a file name that every system takes; different names stay different.
 
     Letters, digits, dot, dash and underscore are kept; anything else becomes an underscore, and a short
-    hash of the original is added where something was replaced.
+    hash of the original is added where something was replaced or cut off.
     """
     safe = re.sub(r"[^\w.\-]", "_", name, flags=re.ASCII).lstrip(".-") or "_"
-    return safe if safe == name else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return (
+        safe if safe == name and len(safe) <= 100 else f"{safe[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    )

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from featurespace.errors import visible
+
 
 def shortened(names: list[str], *, shown: int = 4) -> str:
     """Return names in one line; of a long list the first few and how many more there are."""
@@ -46,6 +48,7 @@ class Progress:
 
     def say(self, message: str) -> None:
         """Tell the user something that is also worth keeping; the same thing is told once."""
+        message = visible(message)
         if message not in self.messages:
             self.messages.append(message)
 
@@ -107,6 +110,7 @@ class RichProgress(Progress):
         """Print a message and keep it."""
         from rich.markup import escape
 
+        message = visible(message)
         if message in self.messages:
             return
         super().say(message)

@@ -1,4 +1,7 @@
-from featurespace.errors import nearest, unknown
+import pytest
+
+from featurespace.errors import FeaturespaceError, nearest, unknown, visible
+from featurespace.progress import Progress
 
 
 def test_nearest_finds_the_close_name_in_any_case():
@@ -20,3 +23,18 @@ def test_unknown_lists_the_choices_when_none_is_close():
 
 def test_unknown_lists_at_most_a_dozen():
     assert str(unknown("metric", "zzz", [f"a{i}" for i in range(30)])).endswith("and 18 more")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ü 中\n\t", "plain ü 中\n\t"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("a\rb\0", r"a\rb\x00"),
+        ("\udcff\u202e", r"\udcff\u202e"),
+    ],
+)
+def test_a_name_can_do_nothing_to_a_terminal(text, shown):
+    progress = Progress()
+    progress.say(text)
+    assert visible(text) == str(FeaturespaceError(text)) == progress.messages[0] == visible(shown) == shown

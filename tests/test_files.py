@@ -39,7 +39,7 @@ def test_safe_name_keeps_plain_names(name):
     assert files.safe_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "-rf", "a:0", "ü", "", "a/b", "x" * 300 + "/"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "-rf", "a:0", "ü", "", "a/b", "x" * 300 + "/", "x" * 300])
 def test_safe_name_is_one_harmless_component(name):
     safe = files.safe_name(name)
     assert "/" not in safe and safe[0] not in ".-" and len(safe) < 120
@@ -47,3 +47,7 @@ def test_safe_name_is_one_harmless_component(name):
 
 def test_safe_name_keeps_different_names_apart():
     assert len({files.safe_name(name) for name in ("a:0", "a/0", "a_0", "a 0")}) == 4
+
+
+def test_text_that_is_no_utf_8_is_escaped(tmp_path):
+    assert files.write_text(tmp_path / "a", "name \udcff").read_text() == r"name \udcff"
