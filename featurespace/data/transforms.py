@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+MAX_SCALED = 64  # times the pixels that are kept
+
+
 class InputFormat(Protocol):
     """What a network wants to see: (channels, height, width), normalisation per channel, interpolation."""
 
@@ -32,9 +35,13 @@ def resize_and_crop(image: Image, height: int, width: int, *, interpolation: str
     methods = {"nearest": Resampling.NEAREST, "bilinear": Resampling.BILINEAR, "lanczos": Resampling.LANCZOS}
     scale = max(width / image.width, height / image.height)
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
-    resized = image.resize(size, methods.get(interpolation, Resampling.BICUBIC))
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
-    return resized.crop((left, top, left + width, top + height))
+    method = methods.get(interpolation, Resampling.BICUBIC)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    if size[0] * size[1] > MAX_SCALED * width * height:  # 1 x 10,000 pixels would need gigabytes: scale only the centre
+        across, down = image.width / size[0], image.height / size[1]
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return image.resize((width, height), method, box=box)
+    return image.resize(size, method).crop((left, top, left + width, top + height))
 
 
 def to_unit_range(image: Image, *, channels: int) -> np.ndarray:

@@ -48,3 +48,19 @@ def test_16_bit_keeps_values_apart_that_8_bit_would_join():
     image = Image.fromarray(np.array([[30000, 30010]], np.uint16))
     low, high = to_unit_range(image, channels=1)[0, 0]
     assert high - low == pytest.approx(10 / 65535, rel=1e-2)
+
+
+@pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1)])
+def test_a_very_long_image_takes_little_memory_and_keeps_its_centre(size):
+    along = np.linspace(0, 255, 10_000).astype(np.uint8).reshape(size[::-1])
+    array = np.asarray(resize_and_crop(Image.fromarray(along), 224, 224))
+    assert array.shape == (224, 224) and abs(array.astype(float).mean() - 127) < 2
+
+
+def test_scaling_the_centre_alone_changes_no_value(rng, monkeypatch):
+    from featurespace.data import transforms
+
+    image = Image.fromarray(rng.random((40, 90), dtype=np.float32) * 255)
+    whole = np.asarray(resize_and_crop(image, 32, 32))
+    monkeypatch.setattr(transforms, "MAX_SCALED", 0)
+    np.testing.assert_allclose(np.asarray(resize_and_crop(image, 32, 32)), whole, atol=0.01)
