@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from featurespace.errors import FeaturespaceError, nearest
 from featurespace.options import ANALYSES, ANALYZE
+
+MAX_CHARACTERS = 1_000_000  # of a configuration file
 
 
 def _option(name: str, **limits: Any) -> Any:
@@ -28,11 +32,11 @@ class AnalyzeConfig(BaseModel):
     pool: Literal["avg", "cls", "none"] = _option("pool")
     only: tuple[str, ...] | None = _option("only")
     limit: int | None = _option("limit", ge=1)
-    image_size: int | None = _option("image_size", ge=8)
+    image_size: int | None = _option("image_size", ge=8, le=4096)
     batch_size: int = _option("batch_size", ge=1)
     precision: Literal["fp32", "bf16"] = _option("precision")
     device: str = _option("device")
-    threads: int | None = _option("threads", ge=1)
+    threads: int | None = _option("threads", ge=1, le=1024)
     seed: int = _option("seed", ge=0)
     on_bad_image: Literal["skip", "error"] = _option("on_bad_image")
     control: bool = _option("control")
@@ -46,12 +50,14 @@ class AnalyzeConfig(BaseModel):
     def _known_analyses(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = [each.strip() for each in value.split(",") if each.strip()]
+        if not isinstance(value, list | tuple | None):
+            raise ValueError("expected a list of analyses, or their names separated by commas")
         for each in value or ():
             if each not in ANALYSES:
                 close = nearest(str(each), ANALYSES)
                 raise ValueError(
-                    f"{each!r} is no analysis" + (f"; did you mean {close[0]!r}?" if close else "")
-                    + f" Allowed: {', '.join(ANALYSES)}"
+                    f"{each!r} is no analysis" + (f"; did you mean {close[0]!r}" if close else "")
+                    + f"; allowed: {', '.join(ANALYSES)}"
                 )  # fmt: skip
         return value or None
 
@@ -74,11 +80,36 @@ def make_config(**values: Any) -> AnalyzeConfig:
         raise FeaturespaceError(_explain(error)) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML: keys once, and no aliases, by which a short file can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases (*name) are not allowed; write the value again"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read the values of a YAML file, safely; unknown keys are errors."""
+    path = Path(path)
+    if not os.path.isfile(path):
+        raise FeaturespaceError(f"{path} cannot be read as YAML ({_why_no_file(path)})")
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS:
+            raise FeaturespaceError(f"{path} holds more than {MAX_CHARACTERS:,} characters; is it a configuration?")
+        content = yaml.load(text, _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise FeaturespaceError(f"{path} cannot be read as YAML ({error})") from error
     if not isinstance(content, dict):
         raise FeaturespaceError(
@@ -90,6 +121,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
             hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(AnalyzeConfig.model_fields)
             raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
     return content
+
+
+def _why_no_file(path: Path) -> str:
+    if os.path.exists(path):
+        return "it is no regular file"
+    close = nearest(path.name, os.listdir(path.parent)) if os.path.isdir(path.parent) else []
+    return "it does not exist" + (f"; did you mean {path.parent / close[0]}?" if close else "")
 
 
 def extended(
@@ -140,4 +178,4 @@ def _explain(error: ValidationError) -> str:
         close = nearest(name, AnalyzeConfig.model_fields)
         return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
     message = problem["msg"].removeprefix("Value error, ")
-    return f"option {name!r}: {message}; the value was {problem['input']!r}"
+    return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}"

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import yaml
 
@@ -31,6 +33,11 @@ def test_a_saved_config_reads_back_as_itself(tmp_path):
         ({"precison": "fp32"}, "unknown option 'precison'; did you mean 'precision'"),
         ({"seed": -1}, "option 'seed'"),
         ({"models": ()}, "option 'models'"),
+        ({"only": 5}, "option 'only': expected a list of analyses"),
+        ({"only": [["probe"]]}, r"\['probe'\] is no analysis.*; allowed: similarity"),
+        ({"image_size": 100_000}, "option 'image_size': .*less than or equal to 4096"),
+        ({"threads": 10**9}, "option 'threads': .*less than or equal to 1024"),
+        ({"layers": [["x" * 99] * 99] * 99}, r"option 'layers': .*valid string; the value was .{,2000}\Z"),
     ],
 )
 def test_errors(options, message):
@@ -41,14 +48,17 @@ def test_errors(options, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [("layerz: blocks", "unknown key 'layerz'; did you mean 'layers'"), ("- a\n- b", "must hold keys and values"), ("a: [", "cannot be read as YAML"),
-     ("!!python/object/apply:os.system ['true']", "cannot be read as YAML")],
+     ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"), ("", "must hold keys and values"), ("hello", "must hold keys"),
+     ("only: probe\nseed: 1\nonly: gap", "key 'only' stands twice"), ("only:\n\t- gap", "cannot be read as YAML"),
+     ("seed: &a 1\nlimit: *a", r"aliases \(\*name\) are not allowed"), ("only: &a [*a]", "aliases"), ("1: 2", "unknown key 1"),
+     ("only: " + "[" * 5000 + "]" * 5000, "cannot be read as YAML"), ("only: !own x", "cannot be read as YAML"), ("[a]: 2", "cannot be read as YAML"),
+     ("a: 1\n---\nb: 2", "cannot be read as YAML"), ("seed: 1 #" + "x" * 1_000_000, "more than 1,000,000 characters"),
+     ("seed: " + "9" * 5000, "cannot be read as YAML"), ("only: \udce9", "cannot be read as YAML .*utf-8")],
 )  # fmt: skip
 def test_bad_files(tmp_path, text, message):
-    (tmp_path / "c.yaml").write_text(text)
+    (tmp_path / "c.yaml").write_text(text, errors="surrogateescape")
     with pytest.raises(FeaturespaceError, match=message):
         read_config(tmp_path / "c.yaml")
-    with pytest.raises(FeaturespaceError, match="cannot be read"):
-        read_config(tmp_path / "none.yaml")
 
 
 def test_each_option_is_described_in_the_saved_config():
@@ -61,3 +71,25 @@ def test_identity_leaves_out_what_changes_no_number_of_a_run():
     config = make_config(**BASE)
     assert config.identity() == make_config(**BASE, threads=1, only="probe", batch_size=3).identity()
     assert config.identity() != make_config(**BASE, seed=1).identity()
+
+
+def test_aliases_cannot_stand_for_gigabytes(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]" for n in range(12)]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(FeaturespaceError, match="aliases"):
+        read_config(tmp_path / "c.yaml")
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    for name, message in (("", "is no regular file"), ("pipe.yaml", "is no regular file"), ("confg.yaml", r"did you mean .*config\.yaml"),
+                          ("x" * 5000, "does not exist"), ("none/c.yaml", "does not exist")):  # fmt: skip
+        with pytest.raises(FeaturespaceError, match=f"cannot be read as YAML .*{message}"):
+            read_config(tmp_path / name)
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xef\xbb\xbfseed: 1\r\n")
+    assert read_config(tmp_path / "c.yaml") == {"seed": 1}
