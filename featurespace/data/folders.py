@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from featurespace.data.dataset import SPLITS, ImageData, make_samples
+from featurespace.data.dataset import ImageData
+from featurespace.data.images import ImageFiles
+from featurespace.data.samples import SPLITS, make_samples, oddities
 from featurespace.errors import FeaturespaceError
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"])
+HIDDEN = (".", "__MACOSX")  # how names begin that no user means
 
 
 def open_folder(name: str, path: Path) -> ImageData:
@@ -16,45 +19,68 @@ def open_folder(name: str, path: Path) -> ImageData:
 
     The first folder below ``path`` that an image lies in is its class. Where every first folder is named as a
     split (train, val, test), it is the split, and the next folder the class. Images straight in ``path`` have
-    no label. Other files and hidden folders are passed over and counted.
+    no label. Other files, links to folders and folders that cannot be read are passed over and counted; hidden ones
+    silently.
     """
-    found, skipped = _walk(path)
+    found, passed = _walk(path)
     if not found:
+        counted = "; ".join(_counted(passed)) or "it is empty"
         raise FeaturespaceError(
-            f"data set {name!r}: no image in {path} ({skipped} other files there); images end in "
-            + ", ".join(sorted(IMAGE_SUFFIXES))
+            f"data set {name!r}: no image in {path} ({counted}); images end in " + ", ".join(sorted(IMAGE_SUFFIXES))
         )
     parts = [Path(relative).parts[:-1] for relative in found]
     first = {part[0].lower() for part in parts if part}
     has_splits = bool(first) and first <= set(SPLITS) and all(parts)
     depth = 1 if has_splits else 0
     labels = [part[depth] if len(part) > depth else None for part in parts]
-    notes = [f"{skipped} files that are no images were passed over"] if skipped else []
+    notes = _counted(passed)
     if any(label is None for label in labels) and any(label is not None for label in labels):
         count = sum(label is None for label in labels)
         notes.append(f"{count} of {len(labels)} images lie in no class folder and have no label")
+    paths = [path / relative for relative in found]
     samples = make_samples(
         name,
         id=found,
-        path=[str(path / relative) for relative in found],
+        path=[str(file) for file in paths],
         label=labels,
         split=[part[0] for part in parts] if has_splits else None,
     )
-    return ImageData(name, samples, path, tuple(notes))
+    return ImageData(name, samples, path, ImageFiles(paths), (*notes, *oddities(samples)))
 
 
-def _walk(root: Path) -> tuple[list[str], int]:
+def _walk(root: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the images, relative to ``root``, and by reason the names that are passed over."""
     found: list[str] = []
-    skipped = 0
-    # Links to folders are followed by os.walk only when asked: a loop can then not occur.
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        for file_name in sorted(names):
-            file = Path(folder, file_name)
-            if file_name.startswith("."):
-                continue
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
-                found.append(file.relative_to(root).as_posix())
+    others: list[str] = []
+    links: list[str] = []
+    closed: list[str] = []
+    waiting = [str(root)]
+    while waiting:  # not os.walk, which calls itself once a level
+        folder = waiting.pop()
+        try:
+            entries = [each for each in os.scandir(folder) if not each.name.startswith(HIDDEN)]
+        except OSError:
+            closed.append(os.path.relpath(folder, root))
+            continue
+        for entry in entries:
+            if entry.is_dir():
+                (links if entry.is_symlink() else waiting).append(entry.path)  # loops of links have no end
+            elif _suffix(entry.name) in IMAGE_SUFFIXES and (entry.is_file() or not os.path.exists(entry.path)):
+                found.append(os.path.relpath(entry.path, root))  # also a broken link; not a pipe or a device
             else:
-                skipped += 1
-    return sorted(found), skipped
+                others.append(entry.name)
+    passed = {
+        "files that are no images": others, "links to folders": [os.path.relpath(each, root) for each in links],
+        "folders that cannot be read": closed,
+    }  # fmt: skip
+    return sorted(Path(each).as_posix() for each in found), passed
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _counted(passed: dict[str, list[str]]) -> list[str]:
+    return [
+        f"{len(names)} {reason} were passed over, e.g. {sorted(names)[0]}" for reason, names in passed.items() if names
+    ]

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import pandas as pd
-
-from featurespace.data.dataset import ImageData, make_samples
+from featurespace.data.columns import read_table
+from featurespace.data.dataset import ImageData
+from featurespace.data.images import ImageFiles
+from featurespace.data.samples import as_text, make_samples, oddities
 from featurespace.errors import FeaturespaceError, unknown
-
-
-def read_table(name: str, path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file, every CSV column as text; raises FeaturespaceError where it is no table."""
-    import pyarrow
-
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
-    except (ValueError, OSError, pyarrow.ArrowException) as error:
-        raise FeaturespaceError(f"data set {name!r}: {path} cannot be read as a table ({error})") from error
 
 
 def open_manifest(name: str, path: Path) -> ImageData:
     """Return the images that a table names: column ``path``, and where present ``id``, ``label``, ``group``, ``split``.
 
-    Relative paths are looked for beside the table. An ``id`` that is not given is the path as written.
+    Relative paths are looked for beside the table. An ``id`` that is not given is the path as written. A file that does
+    not exist is a bad image like any other, and counted here; where none exists, that is an error.
     """
-    table = read_table(name, path)
-    table.columns = [str(column).strip() for column in table.columns]
+    try:
+        table = read_table(path)
+    except FeaturespaceError as error:
+        raise FeaturespaceError(f"data set {name!r}: {error}") from error
     if "path" not in table.columns:
-        error = unknown("column", "path", table.columns, where=f"the table {path}")
-        raise FeaturespaceError(f"data set {name!r}: a manifest needs a column 'path'; {error}")
+        raise FeaturespaceError(
+            f"data set {name!r}: a manifest needs a column 'path'; "
+            + str(unknown("column", "path", table.columns, where=f"the table {path}"))
+        )
     if table.empty:
         raise FeaturespaceError(f"data set {name!r}: {path} has no rows")
-    written = table["path"].astype("string").str.strip()
-    if written.isna().any():
-        row = int(written.isna().to_numpy().nonzero()[0][0])
-        raise FeaturespaceError(f"data set {name!r}: row {row + 1} of {path} has no path")
-    paths = [path.parent / each for each in written]
-    missing = [file for file in paths if not file.is_file()]
+    written = [as_text(each) for each in table["path"]]
+    if None in written:
+        raise FeaturespaceError(f"data set {name!r}: row {written.index(None) + 1} of {path} has no path")
+    paths = [path.parent / str(each).strip() for each in written]
+    missing = [file for file in paths if not os.path.isfile(file)]  # unlike Path.is_file, also of impossible names
+    columns = {key: table[key] for key in ("label", "group", "split") if key in table.columns}
+    samples = make_samples(
+        name, id=table["id"] if "id" in table.columns else written, path=[str(file) for file in paths], **columns
+    )
+    notes = oddities(samples)
     if missing:
-        raise FeaturespaceError(
-            f"data set {name!r}: {len(missing)} of {len(paths)} files named in {path} do not exist, the first is "
-            f"{missing[0]}; relative paths are looked for in {path.parent}"
-        )
-    columns = {key: table[key].astype("string") for key in ("label", "group", "split") if key in table.columns}
-    ids = table["id"].astype("string") if "id" in table.columns else written
-    samples = make_samples(name, id=ids, path=[str(file) for file in paths], **columns)
-    return ImageData(name, samples, path)
+        problem = f"{len(missing)} of {len(paths)} files named in {path} do not exist, the first is {missing[0]}"
+        if len(missing) == len(paths):
+            raise FeaturespaceError(f"data set {name!r}: {problem}; {_hint(written[0] or '', path)}")
+        notes.insert(0, problem)
+    return ImageData(name, samples, path, ImageFiles(paths), tuple(notes))
+
+
+def _hint(written: str, path: Path) -> str:
+    if "://" in written:
+        return "a path names a file on this machine, not an address"
+    if written.startswith("~"):
+        return "~ is not expanded in a table; write the whole path"
+    if "\\" in written:
+        return "write / between folders"
+    return f"relative paths are looked for in {path.parent}"

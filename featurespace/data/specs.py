@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -22,13 +23,13 @@ def parse_data_spec(text: str) -> tuple[str, Path]:
     if not path:
         raise FeaturespaceError(f"data {text!r} names no path; write LABEL=PATH, e.g. xray=images/")
     label = label or re.sub(r"[^\w.+\-]+", "_", Path(path).resolve().stem).strip("_.-") or "data"
-    return label, Path(path)
+    return label, Path(os.path.expanduser(path))  # a shell leaves LABEL=~/images as it is
 
 
 def open_data(text: str) -> ImageData:
     """Open a data spec: a folder of images, an ``.npz`` file, or a ``.csv`` or ``.parquet`` manifest."""
     name, path = parse_data_spec(text)
-    if not path.exists():
+    if not os.path.exists(path):
         parent = path.parent
         close = nearest(path.name, [each.name for each in parent.iterdir()]) if parent.is_dir() else []
         hint = f"; did you mean {parent / close[0]}?" if close else ""
@@ -41,12 +42,12 @@ def open_data(text: str) -> ImageData:
     if path.is_dir():
         return open_folder(name, path)
     suffix = path.suffix.lower()
-    if suffix == ".npz":
+    if suffix == ".npz" and path.is_file():
         return open_npz(name, path)
-    if suffix in (".csv", ".parquet"):
+    if suffix in (".csv", ".parquet") and path.is_file():
         return open_manifest(name, path)
     raise FeaturespaceError(
-        f"data set {name!r}: {path} is neither a folder nor an .npz, .csv or .parquet file; "
+        f"data set {name!r}: {path} is neither a folder nor a regular .npz, .csv or .parquet file; "
         "point to the folder of images or to a manifest with a column 'path'"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,13 @@ import numpy as np
 import pandas as pd
 
 from featurespace import files
+from featurespace.data.arrays import read_arrays
+from featurespace.data.columns import read_table
 from featurespace.data.dataset import ImageData
+from featurespace.data.samples import as_text
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
+from featurespace.progress import shortened
 
 LAYER = "features"
 ID_COLUMNS = ("id", "path")
@@ -28,33 +31,50 @@ class FeatureTable:
     label, spec : name and model spec
     values : (n, d) float32 features
     ids : id or path of each row, None where the file names none and the rows are in the order of the images
+    notes : what was noticed while reading
     """
 
     label: str
     spec: str
     values: np.ndarray
-    ids: np.ndarray | None
+    ids: list[str] | None
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def read_feature_table(label: str, spec: str, path: Path) -> FeatureTable:
     """Read features from ``.npz`` (``features`` and, where given, ``id``), ``.csv`` or ``.parquet``.
 
-    In a table every numeric column but id, path, label, group, split and domain is a feature.
+    In a table every numeric column with a name, but id, path, label, group, split and domain, is a feature; what else
+    there is stands in ``notes``.
     """
-    values, ids = _read_npz(path) if path.suffix.lower() == ".npz" else _read_columns(path)
+    values, ids, notes = _read_npz(path) if path.suffix.lower() == ".npz" else _read_columns(path)
     if values.ndim != 2 or not values.size:
         raise FeaturespaceError(f"the features in {path} have shape {values.shape}; expected (images, features)")
-    if ids is not None and len(ids) != len(values):
-        raise FeaturespaceError(f"{path} holds {len(values)} rows of features and {len(ids)} ids")
+    if values.dtype.kind not in "biuf":
+        raise FeaturespaceError(f"the features in {path} have type {values.dtype}; expected real numbers")
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise FeaturespaceError(
-            f"{path}: {bad.sum()} of {len(values)} rows hold NaN or infinity, the first is row {bad.argmax() + 1}"
+            f"{path}: {bad.sum()} of {len(values)} rows hold NaN or infinity (as float32), "
+            f"the first is row {bad.argmax() + 1}"
         )
-    if ids is not None and len(np.unique(ids)) < len(ids):
+    return FeatureTable(label, spec, values, _checked_ids(path, ids, len(values)), files.hash_file(path), notes)
+
+
+def _checked_ids(path: Path, ids: np.ndarray | pd.Series | None, rows: int) -> list[str] | None:
+    if ids is None:
+        return None
+    if ids.shape != (rows,):
+        raise FeaturespaceError(f"{path} holds {rows} rows of features and ids of shape {ids.shape}")
+    names = [as_text(each) for each in ids]
+    if None in names:
+        raise FeaturespaceError(f"{path}: row {names.index(None) + 1} has no id")
+    if len(set(names)) < rows:
         raise FeaturespaceError(f"{path} repeats ids; each image needs one row")
-    return FeatureTable(label, spec, values.astype(np.float32), ids, files.hash_file(path))
+    return [str(name) for name in names]
 
 
 def store_table(table: FeatureTable, data: ImageData, path: Path, *, fingerprint: str) -> FeatureStore:
@@ -82,7 +102,7 @@ def _rows_for(table: FeatureTable, data: ImageData) -> np.ndarray:
                 "images; add a column 'id' that holds the images' ids"
             )
         return np.arange(len(data))
-    index = {name: row for row, name in enumerate(table.ids.astype(str))}
+    index = {name: row for row, name in enumerate(table.ids)}
     best: list[str] = data.samples["id"].tolist()
     for column in ID_COLUMNS:
         names = data.samples[column].tolist()
@@ -92,33 +112,27 @@ def _rows_for(table: FeatureTable, data: ImageData) -> np.ndarray:
         best = min(best, missing, key=len)
     raise FeaturespaceError(
         f"model {table.label!r} has no features for {len(best)} of {len(data)} images of {data.name!r}, the first is "
-        f"{best[0]!r}; its own ids look like {str(table.ids[0])!r}"
+        f"{best[0]!r}; its own ids look like {table.ids[0]!r}"
     )
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise FeaturespaceError(f"{path} cannot be read ({error}); save plain arrays with numpy.savez") from error
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    content = read_arrays(path)
     if "features" not in content:
         raise FeaturespaceError(f"{path} holds {sorted(content)}, but no array 'features' of shape (images, features)")
     ids = next((content[key] for key in ("id", "ids", "path") if key in content), None)
-    return content["features"], ids
+    return content["features"], ids, ()
 
 
-def _read_columns(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    import pyarrow
-
-    try:
-        # Ids as text: 0007 is not 7.
-        text = {name: "string" for name in ID_COLUMNS}
-        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, dtype=text)
-    except (ValueError, OSError, pyarrow.ArrowException) as error:
-        raise FeaturespaceError(f"{path} cannot be read as a table ({error})") from error
-    numeric = [name for name in table.select_dtypes("number").columns if name not in KNOWN_COLUMNS]
+def _read_columns(path: Path) -> tuple[np.ndarray, pd.Series | None, tuple[str, ...]]:
+    table = read_table(path, text=ID_COLUMNS)
+    candidates = [name for name in table.columns if name not in KNOWN_COLUMNS]
+    # A column without a name is the row number that pandas writes.
+    numbers = set(table.select_dtypes("number").columns)
+    numeric = [name for name in candidates if name in numbers and name and not name.startswith("Unnamed: ")]
     if not numeric:
         raise FeaturespaceError(f"{path} has no numeric columns beside {sorted(set(table.columns) & KNOWN_COLUMNS)}")
-    ids = next((table[name].astype(str).to_numpy(str) for name in ID_COLUMNS if name in table.columns), None)
-    return table[numeric].to_numpy(np.float64), ids
+    others = [repr(name) for name in candidates if name not in numeric]
+    notes = (f"columns of {path.name} without numbers or without a name are no features: {shortened(others)}",)
+    ids = next((table[name] for name in ID_COLUMNS if name in table.columns), None)
+    return table[numeric].to_numpy(np.float64), ids, notes if others else ()

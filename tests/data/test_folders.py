@@ -1,4 +1,6 @@
+import inspect
 import os
+import sys
 
 import pytest
 from PIL import Image
@@ -53,7 +55,7 @@ def test_other_and_hidden_files_are_passed_over_and_counted(tmp_path):
     picture(tmp_path / "a/.hidden.png")
     picture(tmp_path / ".cache/1.png")
     data = open_folder("x", tmp_path)
-    assert len(data) == 1 and data.notes == ("1 files that are no images were passed over",)
+    assert len(data) == 1 and data.notes == ("1 files that are no images were passed over, e.g. notes.txt",)
 
 
 def test_a_link_loop_ends(tmp_path):
@@ -64,5 +66,83 @@ def test_a_link_loop_ends(tmp_path):
 
 def test_no_image_says_what_images_are(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(FeaturespaceError, match=r"no image in .* \(1 other files there\); images end in .*\.png"):
+    with pytest.raises(
+        FeaturespaceError, match=r"no image in .* \(1 files that are no images .*\); images end in .*\.png"
+    ):
         open_folder("x", tmp_path)
+
+
+def test_what_no_user_means_is_passed_over(tmp_path):
+    picture(tmp_path / "a/0.png")
+    for name in ("a/._0.jpg", ".DS_Store", "__MACOSX/a/0.png", "a/.hidden/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    data = open_folder("x", tmp_path)
+    assert len(data) == 1 and data.notes == ()
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    assert open_folder("x", tmp_path).notes == ("1 files that are no images were passed over, e.g. Thumbs.db",)
+
+
+def test_suffixes_in_any_case_and_names_that_differ_in_case_only(tmp_path):
+    names = ["a.JPG", "a.jpg", "b.PNG", "c.Tiff"]
+    for name in names:
+        picture(tmp_path / name)
+    assert open_folder("x", tmp_path).samples["id"].tolist() == names
+
+
+def test_links_to_folders_are_said_and_a_broken_link_is_a_bad_image(tmp_path):
+    picture(tmp_path / "a/0.png")
+    os.symlink(tmp_path / "a", tmp_path / "b")
+    os.symlink(tmp_path / "nowhere", tmp_path / "a/1.png")
+    os.symlink(tmp_path / "a/0.png", tmp_path / "a/2.png")
+    data = open_folder("x", tmp_path)
+    assert data.samples["id"].tolist() == ["a/0.png", "a/1.png", "a/2.png"]
+    assert data.notes[0] == "1 links to folders were passed over, e.g. b"
+    assert data.image(2).size == (8, 8)
+    with pytest.raises(FeaturespaceError, match=r"1\.png does not exist"):
+        data.image(1)
+
+
+def test_pipes_and_devices_are_no_images(tmp_path):
+    picture(tmp_path / "0.png")
+    os.mkfifo(tmp_path / "1.png")
+    os.symlink("/dev/zero", tmp_path / "2.png")
+    data = open_folder("x", tmp_path)
+    assert len(data) == 1 and data.notes == ("2 files that are no images were passed over, e.g. 1.png",)
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+    picture(tmp_path / "a/0.png")
+    picture(tmp_path / "closed/1.png")
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    data = open_folder("x", tmp_path)
+    assert len(data) == 1 and data.notes == ("1 folders that cannot be read were passed over, e.g. closed",)
+
+
+def test_deep_folders_need_no_deep_calls(tmp_path):
+    picture(tmp_path.joinpath(*["d"] * 200) / "0.png")
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(len(inspect.stack(0)) + 120)
+        assert len(open_folder("x", tmp_path)) == 1
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_names_that_are_no_utf_8_are_read_and_escaped(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/class\xff"
+    os.makedirs(folder)
+    picture(tmp_path / "0.png", value=7)
+    os.rename(tmp_path / "0.png", folder + b"/\xfe.png")
+    data = open_folder("x", tmp_path)
+    assert data.samples["id"].tolist() == [r"class\udcff/\udcfe.png"]
+    assert data.samples["label"].tolist() == [r"class\udcff"]
+    assert data.image(0).getpixel((0, 0)) == (7, 0, 0) and data.fingerprint()
+    data.samples.to_parquet(tmp_path / "samples.parquet")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featurespace.data.dataset import make_samples
+from featurespace.data.samples import make_samples
 from featurespace.data.splits import stratified_rows, train_test_rows
 from featurespace.errors import FeaturespaceError
 

@@ -43,7 +43,7 @@ def test_parquet_by_path(tmp_path, data):
         ({"id": [f"z{i}" for i in range(72)], "f": range(72)}, "no features for 72 of 72 images of 'bright'"),
         (
             {"id": [f"z{i}" for i in range(3)], "f": [1, None, 2]},
-            "1 of 3 rows hold NaN or infinity, the first is row 2",
+            "1 of 3 rows hold NaN or infinity \\(as float32\\), the first is row 2",
         ),
         ({"id": ["a"], "word": ["b"]}, r"no numeric columns beside \['id'\]"),
     ],
@@ -62,7 +62,7 @@ def test_errors_of_archives(tmp_path):
     with pytest.raises(FeaturespaceError, match=r"shape \(3,\); expected"):
         read_feature_table("t", "t", tmp_path / "t.npz")
     np.savez(tmp_path / "t.npz", features=np.zeros((3, 2)), id=np.arange(2))
-    with pytest.raises(FeaturespaceError, match="3 rows of features and 2 ids"):
+    with pytest.raises(FeaturespaceError, match="3 rows of features and ids of shape \\(2,\\)"):
         read_feature_table("t", "t", tmp_path / "t.npz")
 
 
@@ -71,3 +71,47 @@ def test_zero_padded_ids_of_a_csv_stay_text(tmp_path, rng):
     data = open_data(f"x={tmp_path / 'images.npz'}")
     pd.DataFrame({"id": data.samples["id"], "f": range(12)}).to_csv(tmp_path / "t.csv", index=False)
     assert stored(tmp_path / "t.csv", data, tmp_path)["features"][:, 0].tolist() == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"features": np.zeros((3, 2), complex)}, "have type complex128; expected real numbers"),
+        ({"features": np.array([["a", "b"]])}, "expected real numbers"),
+        ({"features": np.zeros((3, 2), [("a", float)])}, "expected real numbers"),
+        ({"features": np.zeros((3, 2), "M8[D]")}, "expected real numbers"),
+        ({"features": np.array([[1, 1e300]])}, r"1 of 1 rows hold NaN or infinity \(as float32\)"),
+        ({"features": np.ones((3, 2)), "id": np.zeros((3, 1))}, r"ids of shape \(3, 1\)"),
+        ({"features": np.ones((3, 2)), "id": ["a", "", "b"]}, "row 2 has no id"),
+        ({"features": np.array([None])}, "no objects"),
+    ],
+)
+def test_arrays_that_are_no_features(tmp_path, arrays, message):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(FeaturespaceError, match=message):
+        read_feature_table("t", "t", tmp_path / "t.npz")
+
+
+def test_columns_that_are_no_features_are_said(tmp_path):
+    pd.DataFrame({"id": list("ab"), "f": [1.0, 2.0], "sex": list("mf"), "old": [True, False]}).to_csv(
+        tmp_path / "t.csv"
+    )
+    table = read_feature_table("t", "t", tmp_path / "t.csv")
+    assert table.values.shape == (2, 1)  # not the row number, which pandas writes first
+    assert table.notes == (
+        "columns of t.csv without numbers or without a name are no features: 'Unnamed: 0', 'sex', 'old'",
+    )
+
+
+def test_more_rows_than_images_and_ids_of_any_type(tmp_path):
+    np.savez(tmp_path / "images.npz", images=np.zeros((3, 4, 4), np.uint8), id=[7, 8, 9])
+    data = open_data(f"x={tmp_path / 'images.npz'}")
+    for number, ids in enumerate(([10.0, 9.0, 8.0, 7.0], [10, 9, 8, 7], [b"10", b"9", b"8", b"7"])):
+        np.savez(tmp_path / f"{number}.npz", features=np.arange(4.0)[:, None], id=ids)
+        assert stored(tmp_path / f"{number}.npz", data, tmp_path)["features"][:, 0].tolist() == [3, 2, 1]
+
+
+def test_a_csv_from_a_spreadsheet(tmp_path):
+    (tmp_path / "t.csv").write_bytes("\ufeffid;f;g\r\na;1;2\r\nb;3;4\r\n".encode())
+    table = read_feature_table("t", "t", tmp_path / "t.csv")
+    assert table.ids == ["a", "b"] and table.values.tolist() == [[1, 2], [3, 4]]

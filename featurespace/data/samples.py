@@ -1,0 +1,113 @@
+"""The samples table: a row an image, its columns as text, and what is odd about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from featurespace.errors import FeaturespaceError
+from featurespace.progress import shortened
+
+SAMPLE_COLUMNS = ("id", "path", "label", "group", "split")
+
+# What a split column or folder may say, and what it means here. `val` takes part in no test.
+SPLITS = {
+    "train": "train", "training": "train", "fit": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "eval": "test", "holdout": "test",
+}  # fmt: skip
+NO_LABELS = frozenset({"nan", "none", "null", "n/a", "<na>"})  # how other tools write a missing label
+
+
+def make_samples(name: str, **columns: Any) -> pd.DataFrame:
+    """Return the samples table, every cell as text or missing, with ids checked for uniqueness."""
+    n = len(columns["id"])
+    table = pd.DataFrame(
+        {
+            key: pd.array([None] * n if columns.get(key) is None else list(map(as_text, columns[key])), dtype="string")
+            for key in SAMPLE_COLUMNS
+        }
+    )
+    if table["id"].isna().any():
+        row = int(table["id"].isna().to_numpy().argmax())
+        raise FeaturespaceError(f"data set {name!r}: row {row + 1} has no id; give each image its own, or none to all")
+    repeated = table["id"][table["id"].duplicated()]
+    if len(repeated):
+        raise FeaturespaceError(
+            f"data set {name!r}: id {repeated.iat[0]!r} occurs more than once ({len(repeated)} repeated ids); "
+            "give each image one row with its own id"
+        )
+    table["split"] = _normalise_splits(name, table["split"])
+    return table
+
+
+def as_text(value: Any) -> str | None:
+    """Return a cell as text; missing and blank are None, 3.0 is 3, and bytes that are no UTF-8 are escaped.
+
+    A whole float is an integer, because a missing value beside integers turns them all into floats.
+    """
+    if isinstance(value, bytes):
+        return as_text(value.decode("utf-8", "backslashreplace"))
+    if isinstance(value, str):
+        text = value.encode("utf-8", "backslashreplace").decode()
+        return text if text.strip() else None
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return None
+    if isinstance(value, float | np.floating) and value == np.floor(value) and np.isfinite(value):
+        return str(int(value))
+    return str(value)
+
+
+def oddities(samples: pd.DataFrame) -> list[str]:
+    """Return what a careful reader would ask about: labels spelt alike, in one split only, and files named twice."""
+    return [*_odd_labels(samples["label"].dropna()), *_one_sided_labels(samples), *_repeated_files(samples)]
+
+
+def _odd_labels(labels: pd.Series) -> Iterator[str]:
+    spelt: dict[str, list[str]] = {}
+    for label in sorted(labels.unique()):
+        spelt.setdefault(_loosely(label), []).append(label)
+    alike = [" and ".join(map(repr, each)) for each in spelt.values() if len(each) > 1]
+    if alike:
+        yield f"labels that differ in spelling only count as classes of their own: {shortened(alike)}"
+    for label in (each for each in labels.unique() if each.strip().lower() in NO_LABELS):
+        yield f"label {label!r} counts as a class; leave the cell empty where there is no label"
+
+
+def _one_sided_labels(samples: pd.DataFrame) -> Iterator[str]:
+    held_out = "test" if (samples["split"] == "test").any() else "val"
+    used = samples[samples["split"].isin(["train", held_out])].dropna(subset="label")
+    sides = used.groupby("label")["split"].agg(["nunique", "first"])
+    lonely = sides[sides["nunique"] == 1]["first"]
+    if len(lonely):
+        yield "labels in one split only: " + shortened([f"{label!r} in {split}" for label, split in lonely.items()])
+
+
+def _repeated_files(samples: pd.DataFrame) -> Iterator[str]:
+    repeated = samples[samples["path"].duplicated(keep=False)].groupby("path")["label"].nunique()
+    if len(repeated):
+        yield f"{len(repeated)} files stand in more than one row, e.g. {repeated.index[0]}"
+        repeated = repeated[repeated > 1]
+    if len(repeated):
+        yield f"{len(repeated)} files stand under more than one label, e.g. {repeated.index[0]}"
+
+
+def _loosely(label: str) -> str:
+    text = " ".join(label.casefold().split())
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def _normalise_splits(name: str, column: pd.Series) -> pd.Series:
+    lowered = column.str.strip().str.lower()
+    unknown = sorted(set(lowered.dropna()) - set(SPLITS))
+    if unknown:
+        raise FeaturespaceError(
+            f"data set {name!r}: split {unknown[0]!r} is not known; write train, val or test (or leave the column out)"
+        )
+    return lowered.map(SPLITS).astype("string")
