@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def parse_model_specs(texts: Iterable[str]) -> list[ModelSpec]:
 def _split_label(text: str) -> tuple[str | None, str]:
     left, equals, right = text.partition("=")
     # An equals sign inside a path is no label: runs/lr=0.1/best.ckpt, resnet18@lr=0.1.pt, or a file here.
-    if not equals or re.search(r"[/\\@:]", left) or (Path(text).is_file() and not Path(right).is_file()):
+    if not equals or re.search(r"[/\\@:]", left) or (os.path.isfile(text) and not os.path.isfile(right)):
         return None, text
     if not _LABEL.fullmatch(left):
         raise FeaturespaceError(
@@ -82,8 +83,8 @@ def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, s
     if rest.startswith("hf-hub:"):
         return _parse_hub(rest, text)
     if rest.startswith("local-dir:"):
-        directory = Path(rest.removeprefix("local-dir:"))
-        if not directory.is_dir():
+        directory = Path(os.path.expanduser(rest.removeprefix("local-dir:")))
+        if not os.path.isdir(directory):
             raise FeaturespaceError(f"model {text!r}: {_not_there(directory, 'directory')}")
         return "local-dir", None, directory, _as_label(directory.resolve().name)
     arch, at, file = rest.partition("@")
@@ -94,7 +95,7 @@ def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, s
         return "pretrained", arch, None, _arch_label(arch)
     is_path = not rest.startswith("torchvision/") and ("/" in rest or "\\" in rest)
     suffix = Path(rest).suffix.lower()
-    if is_path or suffix in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES or (suffix and Path(rest).is_file()):
+    if is_path or suffix in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES or (suffix and os.path.isfile(rest)):
         return _parse_file(Path(rest), text)
     if not _ARCH.fullmatch(rest):
         raise FeaturespaceError(f"model {text!r} cannot be read: {rest!r} is no architecture; {GRAMMAR}")
@@ -135,15 +136,16 @@ def _parse_file(path: Path, text: str) -> tuple[str, str | None, Path, str]:
 
 
 def _existing_file(path: Path, text: str) -> Path:
-    if path.is_file():
+    path = Path(os.path.expanduser(path))
+    if os.path.isfile(path):  # unlike Path.is_file, also of impossible names
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FeaturespaceError(f"model {text!r}: {path} is a directory; name a file in it, or write local-dir:{path}")
     raise FeaturespaceError(f"model {text!r}: {_not_there(path, 'file')}")
 
 
 def _not_there(path: Path, kind: str) -> str:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return f"{kind} {path} does not exist, nor does its folder {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir() == (kind == "directory"))
     close = nearest(path.name, names) or names[:3]
