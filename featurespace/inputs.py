@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from featurespace import seeding
 from featurespace.config import AnalyzeConfig
 from featurespace.errors import FeaturespaceError
-from featurespace.progress import Progress
+from featurespace.progress import Progress, shortened
 from featurespace.run import Run
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
     threads = set_threads(config.threads)
     device = str(resolve_device(config.device))
     specs = parse_model_specs(list(config.models))
-    images = [_limited(each, config, progress) for each in open_all(list(config.data))]
+    images = [_limited(each, config, progress).with_header_notes() for each in open_all(list(config.data))]
     for each in images:
         if "similarity" in config.analyses:
             check_size(each.name, len(each))
@@ -70,17 +71,24 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
     for spec in specs:
         if spec.source == "features":
             assert spec.path is not None
-            loaded.append(read_feature_table(spec.label, spec.text, spec.path))
+            table = read_feature_table(spec.label, spec.text, spec.path)
+            for note in table.notes:
+                progress.say(f"{table.label}: {note}")
+            loaded.append(table)
             continue
         model = load_model(spec, seed=config.seed, image_size=config.image_size)
         if model.match is not None:
             progress.say(f"{model.label}: {model.match.summary()}")
         loaded.append(model)
     networks = [model for model in loaded if isinstance(model, Model)]
+    _tell_sizes(networks, progress)
     controls = _controls(networks, {model.label for model in loaded}, images, config, progress)
     by_arch = {control.arch: control.label for control in controls}
     owners = {model.label: by_arch[model.arch] for model in networks if model.arch in by_arch}
     hashes = {each.name: each.fingerprint() for each in images}
+    for name, other in combinations(hashes, 2):
+        if hashes[name] == hashes[other]:
+            progress.say(f"{name} and {other} hold the same images")
     _tell_details(loaded, images, threads, device, progress)
     return Inputs([*loaded, *controls], owners, images, hashes, threads, device)
 
@@ -103,6 +111,13 @@ def _tell_details(
         counts = {name: data.samples[name].nunique() for name in ("label", "group", "split")}
         found = ", ".join(f"{count} {name}s" for name, count in counts.items() if count)
         progress.detail(f"data {data.name}: {len(data)} images from {data.source}" + (f", {found}" if found else ""))
+
+
+def _tell_sizes(models: list[Model], progress: Progress) -> None:
+    sizes = {model.label: " x ".join(map(str, model.preprocessing.input_size[1:])) for model in models}
+    if len(set(sizes.values())) > 1:
+        told = shortened([f"{label} at {size}" for label, size in sizes.items()])
+        progress.say(f"each model sees the images at its own size, {told} pixels; --image-size gives all of them one")
 
 
 def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> ImageData:
@@ -128,9 +143,6 @@ def _controls(
     # What --into adds to a run does not change the controls that the run has.
     first_models, first_data = config.begun_with or (len(config.models), len(config.data))
     images = images[:first_data]
-    if sum(map(len, images)) < 2:
-        progress.say("no control: its BatchNorm statistics cannot be estimated on one image")
-        return []
     labels = {spec.label for spec in parse_model_specs(list(config.models))[:first_models]}
     first_archs = {model.arch for model in models if model.label in labels}
     controls: dict[str, Model] = {}
@@ -145,9 +157,11 @@ def _controls(
         control = replace(
             untrained_control(model, seed=seeding.child_seed(config.seed, "control", model.arch)), label=label
         )
-        controls[model.arch] = estimate_batchnorm(
-            control, images, rng=seeding.child(config.seed, "batchnorm", model.arch)
-        )
+        try:
+            rng = seeding.child(config.seed, "batchnorm", model.arch)
+            controls[model.arch] = estimate_batchnorm(control, images, rng=rng)
+        except FeaturespaceError as error:
+            progress.say(f"no control for {model.arch}: {error}")
     return list(controls.values())
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from featurespace.errors import FeaturespaceError
 from featurespace.features.extract import input_batches
 from featurespace.models.load import state_hash
 
@@ -29,7 +30,8 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
     """Return ``model`` with BatchNorm statistics averaged over up to 512 images of each data set.
 
     The images of all data sets are mixed in every batch, so that one network serves all of them. A model without
-    BatchNorm is returned as it is. Cost: one forward pass over those images.
+    BatchNorm is returned as it is; raises FeaturespaceError where less than two images can be read. Cost: one forward
+    pass over those images.
     """
     norms = [
         module for module in model.network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
@@ -37,6 +39,8 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
     if not norms:
         return model
     inputs = np.concatenate([_inputs(model, each, rng=rng) for each in data])
+    if len(inputs) < 2:
+        raise FeaturespaceError(f"BatchNorm statistics cannot be estimated on {len(inputs)} image(s)")
     inputs = inputs[rng.permutation(len(inputs))]
     device = next(model.network.parameters()).device
     momentum = [norm.momentum for norm in norms]
@@ -47,7 +51,7 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
     with torch.no_grad():
         for start in range(0, len(inputs), BATCH):
             batch = inputs[start : start + BATCH]
-            if len(batch) > 1 or start == 0:
+            if len(batch) > 1:
                 model.network(torch.from_numpy(batch).to(device, memory_format=torch.channels_last))
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
