@@ -13,6 +13,8 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from featurespace.errors import visible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -70,16 +72,23 @@ def _fonts() -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    # A dollar sign in somebody's label is no formula.
     if isinstance(value, str):
-        return value.replace("$", r"\$")
+        return _drawable(value)
     if not hasattr(value, "select_dtypes"):
         return value
     columns = {
-        name: value[name].str.replace("$", r"\$", regex=False)
+        name: value[name].map(_drawable, na_action="ignore")
         for name in value.select_dtypes(("object", "string")).columns
     }
     return value.assign(**columns)
+
+
+def _drawable(text: Any) -> Any:
+    """Return somebody's label as matplotlib draws it: a dollar sign is no formula, control characters are no XML."""
+    if not isinstance(text, str):
+        return text
+    text = visible(text).replace("$", r"\$")
+    return f"\u200a{text}" if text.startswith("_") else text  # legends leave out names that begin with an underscore
 
 
 def new_figure(width_mm: float, height_mm: float) -> Figure:
@@ -179,9 +188,11 @@ def legend_below(figure: Figure, axes: Axes, **options: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
-    entry_mm = CHARACTER_MM * max(len(label) for label in labels) + 10  # 10 mm for the handle and the gap
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / MM // entry_mm)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, **options)
+    width_mm = figure.get_figwidth() / MM
+    most = int((width_mm - 10) / CHARACTER_MM)  # 10 mm for the handle and the gap
+    labels = [label if len(label) <= most else f"{label[: most - 1]}…" for label in labels]
+    columns = max(1, int(width_mm // (CHARACTER_MM * max(map(len, labels)) + 10)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), **options)
 
 
 def panel_grid(count: int, *, across: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Figures are tested by what they show."""
 
 import itertools
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -184,6 +185,30 @@ def test_a_dollar_sign_in_a_label_is_no_formula():
     figure = embedding_panels(points, quality, data="ct")
     FigureCanvasAgg(figure).draw()
     assert "trustworthiness" in figure.axes[0].get_title(loc="left")
+
+
+def test_every_label_stands_in_the_legend_and_the_svg_is_xml(tmp_path):
+    points, quality = embedding_of(["a"], classes=2)
+    first, second = points["label"].unique()
+    points["label"] = points["label"].replace({first: "_under", second: "\x1b[31m<red>"})
+    figure = embedding_panels(points, quality, data="ct")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [text.strip() for text in texts] == [r"\x1b[31m<red>", "_under"]
+    figure.savefig(tmp_path / "a.svg")
+    ElementTree.parse(tmp_path / "a.svg")
+
+
+def test_a_very_long_label_does_not_push_the_others_off_the_page():
+    points, quality = embedding_of(["a"], classes=2)
+    points["label"] = points["label"].replace({points["label"].iloc[0]: "x" * 300})
+    figure = embedding_panels(points, quality, data="ct")
+    FigureCanvasAgg(figure).draw()
+    legend = figure.legends[0].get_window_extent()
+    assert (
+        legend.x0 >= 0
+        and legend.x1 <= figure.bbox.width
+        and figure.legends[0].get_texts()[1].get_text().endswith("xx…")
+    )
 
 
 def test_no_band_is_promised_where_none_is_drawn():
