@@ -15,7 +15,14 @@ from featurespace import provenance
 from featurespace.config import AnalyzeConfig, extended, make_config, read_config, to_yaml
 from featurespace.device import limited_threads
 from featurespace.errors import FeaturespaceError
-from featurespace.inputs import Inputs, extract_all, extract_options, raw_pixels, read_inputs
+from featurespace.inputs import (
+    Inputs,
+    extract_all,
+    extract_options,
+    raw_pixels,
+    read_inputs,
+    refuse_run_among_images,
+)
 from featurespace.progress import Progress
 from featurespace.run import Run, load
 
@@ -65,6 +72,7 @@ def analyze(
         claim(run, config, extending=into is not None)
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
+            refuse_run_among_images(run, inputs)
         run.begin()  # only now: a missing file must not cost the finished report
         stores = extract_all(run, config, inputs, progress)
         pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}

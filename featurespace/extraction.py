@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featurespace.analyze import claim, resolve, write_provenance
-from featurespace.inputs import extract_all, read_inputs
+from featurespace.inputs import extract_all, read_inputs, refuse_run_among_images
 from featurespace.progress import Progress
 from featurespace.run import Run
 
@@ -47,6 +47,7 @@ def extract(
         before = {store.path: store.manifest["key_sha256"] for store in run.stores()}
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
+            refuse_run_among_images(run, inputs)
         stores = extract_all(run, config, inputs, progress)
         if any(before.get(store.path, key) != key for store, key in stores.store_keys()):
             run.begin()  # what was made from the features that were there

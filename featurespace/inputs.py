@@ -113,6 +113,15 @@ def _tell_details(
         progress.detail(f"data {data.name}: {len(data)} images from {data.source}" + (f", {found}" if found else ""))
 
 
+def refuse_run_among_images(run: Run, inputs: Inputs) -> None:
+    """Raise FeaturespaceError where the run lies in a folder of images: its figures would be images the next time."""
+    for data in inputs.images:
+        if data.source.is_dir() and run.path.resolve().is_relative_to(data.source.resolve()):
+            raise FeaturespaceError(
+                f"--out {run.path} lies in the images of {data.name!r}, {data.source}; choose another --out"
+            )
+
+
 def _tell_sizes(models: list[Model], progress: Progress) -> None:
     sizes = {model.label: " x ".join(map(str, model.preprocessing.input_size[1:])) for model in models}
     if len(set(sizes.values())) > 1:

@@ -188,6 +188,11 @@ def test_the_same_images_twice_are_said(images, analyze):
     assert code == 0 and "x and y hold the same images" in said
 
 
+def test_a_run_among_its_images_is_refused(images, analyze):
+    code, said = analyze("--data", f"x={images}", out="images/run")
+    assert code == 2 and "lies in the images of 'x'" in said
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_too_few_groups_have_no_interval(images, tmp_path, analyze, count):
     files = sorted(str(path) for path in images.rglob("*.png"))
