@@ -177,5 +177,5 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         close = nearest(name, AnalyzeConfig.model_fields)
         return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}"

@@ -33,6 +33,7 @@ def test_a_saved_config_reads_back_as_itself(tmp_path):
         ({"precison": "fp32"}, "unknown option 'precison'; did you mean 'precision'"),
         ({"seed": -1}, "option 'seed'"),
         ({"models": ()}, "option 'models'"),
+        ({"models": "resnet18"}, "option 'models': Input should be a list; the value was 'resnet18'"),
         ({"only": 5}, "option 'only': expected a list of analyses"),
         ({"only": [["probe"]]}, r"\['probe'\] is no analysis.*; allowed: similarity"),
         ({"image_size": 100_000}, "option 'image_size': .*less than or equal to 4096"),

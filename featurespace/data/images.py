@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 # What Pillow may try. Not all it can: EPS would start Ghostscript.
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM", "JPEG2000")
-MIN_IS_WHITE = 0  # TIFF's photometric interpretation
-PHOTOMETRIC = 262
+# Tags of TIFF, and the values that matter here.
+BITS, PHOTOMETRIC, PLANAR = 258, 262, 284
+MIN_IS_WHITE, SEPARATE = 0, 2
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,14 @@ def read_image(path: str | Path) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        # Given a name, Pillow maps uncompressed TIFF files into memory, and reads turned ones wrongly from there.
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+            tags = getattr(image, "tag_v2", {})
+            inverted = image.mode.startswith(("I;16", "F")) and tags.get(PHOTOMETRIC) == MIN_IS_WHITE
+            bits = tags.get(BITS, (8,))
+            if tags.get(PLANAR) == SEPARATE and len(bits) > 1 and max(bits) > 8:  # Pillow would mix the planes up
+                raise FeaturespaceError(f"{path} holds colours of 16 bit in separate planes; save them interleaved")
             image.load()
-            inverted = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == MIN_IS_WHITE
             upright = _plain_mode(ImageOps.exif_transpose(image), path, str(image.format))
     except UnidentifiedImageError:
         why = f"formats: {', '.join(FORMATS)}" if path.stat().st_size else "the file is empty"
@@ -86,13 +92,17 @@ def read_image(path: str | Path) -> Image:
         raise
     except Exception as error:  # of a broken file Pillow's readers raise anything
         raise FeaturespaceError(f"{path} cannot be read as an image ({error or type(error).__name__})") from error
-    # Pillow turns white-is-zero around with 8 bit, not with 16.
-    return Image.fromarray(np.uint16(65535) - np.asarray(upright)) if inverted else upright
+    if not inverted:
+        return upright
+    array = np.asarray(upright)  # Pillow turns white-is-zero around with 8 bit only
+    return Image.fromarray(array.dtype.type(65535 if array.dtype == np.uint16 else 255) - array)
 
 
 def _plain_mode(image: Image, path: Path, format_: str) -> Image:
     from PIL import Image as images
 
+    if image.mode in ("L", "RGB"):
+        return image
     if image.mode.startswith("I;16"):
         return images.fromarray(np.asarray(image).astype(np.uint16))
     if image.mode == "I" and format_ in ("PPM", "PNG"):  # their integers have 16 bit
@@ -103,7 +113,7 @@ def _plain_mode(image: Image, path: Path, format_: str) -> Image:
         )
     if image.mode == "F":
         return images.fromarray(_unit_range(np.asarray(image), path) * np.float32(255))
-    if image.mode in ("1", "L", "LA", "La"):
+    if image.mode in ("1", "LA", "La"):
         return image.convert("L")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB Pillow warns
@@ -126,7 +136,7 @@ def read_header(path: Path) -> Header | None:
     try:
         if not os.path.isfile(path):
             return None
-        with Image.open(path, formats=FORMATS) as image:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             deep = not image.mode.startswith("I") and ";16" in str(image.tile)
             frames = bool(getattr(image, "is_animated", False))
             return Header(image.size, frames, image.has_transparency_data, deep)

@@ -57,6 +57,8 @@ TIFF = {
     "16_bit_big_endian": (GREY16, GREY16 / 257, {"byteorder": ">"}),
     "16_bit_white_is_zero": (GREY16, 255 - GREY16 / 257, {"photometric": "miniswhite"}),
     "8_bit_white_is_zero": (GREY, 255.0 - GREY, {"photometric": "miniswhite"}),
+    "floating_white_is_zero": (GREY.astype(np.float32) / 255, 255.0 - GREY, {"photometric": "miniswhite"}),
+    "planes": (COLOUR.transpose(2, 0, 1), COLOUR, {"photometric": "rgb", "planarconfig": "separate"}),
     "floating": (GREY.astype(np.float32) / 255, GREY, {}),
     "16_bit_colour": (COLOUR16, COLOUR16 >> 8, {"photometric": "rgb"}),
     "16_bit_colour_big_endian": (COLOUR16, COLOUR16 >> 8, {"photometric": "rgb", "byteorder": ">"}),
@@ -120,6 +122,20 @@ def test_exif_orientation_is_applied(tmp_path, orientation, upright):
     exif[0x0112] = orientation
     image.save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.png")), upright(COLOUR))
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_a_turned_tiff_is_read_as_it_is_written(tmp_path, photometric):
+    # Mapped into memory, as Pillow does with a file's name, its rows would have the wrong length.
+    tifffile.imwrite(tmp_path / "a.tif", GREY16, photometric=photometric, extratags=[(274, 3, 1, 6, True)])
+    array = np.asarray(read_image(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(array if photometric == "minisblack" else 65535 - array, np.rot90(GREY16, -1))
+
+
+def test_planes_of_16_bit_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", COLOUR16.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    with pytest.raises(FeaturespaceError, match=r"a\.tif holds colours of 16 bit in separate planes"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
