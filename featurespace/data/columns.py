@@ -26,8 +26,6 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
     FeaturespaceError
         with path and reason, whatever is wrong with the file
     """
-    import pyarrow
-
     try:
         if path.suffix.lower() == ".parquet":
             table = _read_parquet(path)
@@ -39,8 +37,10 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
         raise FeaturespaceError(
             f"{path} is not UTF-8 ({error.reason}, byte {error.start + 1}); save it as CSV UTF-8"
         ) from error
-    except (ValueError, OSError, MemoryError, RecursionError, pyarrow.ArrowException) as error:
-        raise FeaturespaceError(f"{path} cannot be read as a table ({error})") from error
+    except FeaturespaceError:
+        raise
+    except Exception as error:  # of a broken file pandas and pyarrow raise anything
+        raise FeaturespaceError(f"{path} cannot be read as a table ({error or type(error).__name__})") from error
     if not isinstance(table.index, pd.RangeIndex) and path.suffix.lower() == ".csv":
         raise FeaturespaceError(f"{path}: its rows have more cells than its header; name every column")
     table.columns = [str(column).strip() for column in table.columns]

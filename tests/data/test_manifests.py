@@ -1,6 +1,7 @@
 import os
 
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -134,9 +135,12 @@ def test_an_index_named_path_is_the_column(folder):
     assert open_manifest("x", folder / "m.parquet").samples["label"].tolist() == ["a"]
 
 
-def test_text_of_a_parquet_that_is_no_utf_8(folder):
-    pd.DataFrame({"path": ["0.png"] * 3, "label": ["marker"] * 3}).to_parquet(folder / "m.parquet", compression=None)
+@pytest.mark.parametrize("damage", ["text", "metadata"])
+def test_a_damaged_parquet(folder, damage):
+    table = pyarrow.table({"path": ["0.png"] * 3, "label": ["marker"] * 3})
+    table = table.replace_schema_metadata({"pandas": "{}"}) if damage == "metadata" else table
+    pyarrow.parquet.write_table(table, folder / "m.parquet", compression=None)
     content = (folder / "m.parquet").read_bytes()
-    (folder / "m.parquet").write_bytes(content.replace(b"marker", b"mar\xffer"))
+    (folder / "m.parquet").write_bytes(content.replace(b"marker", b"mar\xffer" if damage == "text" else b"marker"))
     with pytest.raises(FeaturespaceError, match="cannot be read as a table"):
         open_manifest("x", folder / "m.parquet")
