@@ -226,3 +226,13 @@ def test_each_model_sees_the_images_at_its_own_size(images, tmp_path, analyze):
     assert sizes("r") == [[3, 64, 64], [3, 96, 96]]
     code, said = analyze("--data", f"x={images}", models=models, out="other")
     assert code == 0 and "own size" not in said and sizes("other") == [[3, 32, 32]] * 2
+
+
+@pytest.mark.parametrize("kind", ["one column", "a constant column", "constant"])
+def test_thin_tables_of_features(images, tmp_path, rng, analyze, kind):
+    names = sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
+    table = pd.DataFrame({"id": names, "f": 1.0 if kind == "constant" else rng.normal(size=8)})
+    (table.assign(g=1.0) if kind == "a constant column" else table).to_csv(tmp_path / "t.csv", index=False)
+    code, said = analyze("--data", f"x={images}", models=[str(tmp_path / "t.csv")], only="similarity")
+    assert code == 0, said
+    assert ("no similarity on 'x' for t features: is constant" in said) == (kind == "constant")

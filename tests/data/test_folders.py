@@ -2,6 +2,7 @@ import inspect
 import os
 import sys
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -146,3 +147,16 @@ def test_names_that_are_no_utf_8_are_read_and_escaped(tmp_path):
     assert data.samples["label"].tolist() == [r"class\udcff"]
     assert data.image(0).getpixel((0, 0)) == (7, 0, 0) and data.fingerprint()
     data.samples.to_parquet(tmp_path / "samples.parquet")
+
+
+def test_odd_names_survive_to_the_samples_table(tmp_path):
+    names = ["it's.png", 'quo"te.png', "new\nline.png", "<b>&.png", "ü.png", "u\u0308.png", "-dash.png", "end .png", "a;b,c.png",
+             "\x1b[31m.png", "x" * 240 + ".png", "💥.png"]  # fmt: skip
+    for name in names:
+        picture(tmp_path / f"=class {name[0]}" / name)
+    data = open_folder("x", tmp_path)
+    data.samples.to_parquet(tmp_path / "samples.parquet")
+    samples = pd.read_parquet(tmp_path / "samples.parquet")
+    assert samples["id"].tolist() == sorted(f"=class {name[0]}/{name}" for name in names)
+    assert [data.image(index).size for index in range(len(names))] == [(8, 8)] * len(names)
+    assert set(samples["label"]) == {f"=class {name[0]}" for name in names}
