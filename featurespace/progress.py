@@ -121,4 +121,4 @@ class RichProgress(Progress):
         from rich.markup import escape
 
         if self.verbose:
-            self.console.print(f"[dim]  {escape(message)}[/dim]", soft_wrap=True)
+            self.console.print(f"[dim]  {escape(visible(message))}[/dim]", soft_wrap=True)

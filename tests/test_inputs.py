@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from featurespace import cli
+from featurespace.errors import FeaturespaceError
+from featurespace.extraction import extract
 
 FRAMES = [Image.new("RGB", (16, 16), (60 * number, 0, 0)) for number in range(3)]
 
@@ -191,6 +193,8 @@ def test_the_same_images_twice_are_said(images, analyze):
 def test_a_run_among_its_images_is_refused(images, analyze):
     code, said = analyze("--data", f"x={images}", out="images/run")
     assert code == 2 and "lies in the images of 'x'" in said
+    with pytest.raises(FeaturespaceError, match="lies in the images of 'x'"):
+        extract(["test_resnet@random"], [f"x={images}"], images / "other", image_size=32)
 
 
 @pytest.mark.parametrize("count", [1, 3])
