@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import featurespace as fs
 from featurespace import cli
 from featurespace.errors import FeaturespaceError
 from featurespace.extraction import extract
+from featurespace.progress import Progress
 
 FRAMES = [Image.new("RGB", (16, 16), (60 * number, 0, 0)) for number in range(3)]
 
@@ -237,3 +239,17 @@ def test_thin_tables_of_features(images, tmp_path, rng, analyze, kind):
     code, said = analyze("--data", f"x={images}", models=[str(tmp_path / "t.csv")], only="similarity")
     assert code == 0, said
     assert ("no similarity on 'x' for t features: is constant" in said) == (kind == "constant")
+
+
+def test_a_row_of_zeros_has_no_mutual_neighbours_and_the_rest_stands(tmp_path, two_domains, checkpoints):
+    from featurespace.data.specs import open_data
+
+    ids = open_data(f"b={two_domains[0]}").samples["id"]
+    features = np.random.default_rng(0).standard_normal((len(ids), 5))
+    features[3] = 0
+    pd.DataFrame(features).add_prefix("f").assign(id=ids).to_csv(tmp_path / "t.csv", index=False)
+    progress = Progress()
+    models = [f"a=test_resnet@{checkpoints[0]}", f"t={tmp_path / 't.csv'}"]
+    run = fs.analyze(models, [f"b={two_domains[0]}"], tmp_path / "r", image_size=32, only="similarity", control=False, layers="stages", progress=progress)  # fmt: skip
+    assert any("no mutual kNN on 'b'" in each and "rows of zeros" in each for each in progress.messages)
+    assert set(run.tables["similarity"]["metric"]) == {"cka_debiased", "procrustes_distance"}

@@ -200,12 +200,13 @@ def _tell_bad_images(store: FeatureStore, options: ExtractOptions, progress: Pro
         raise FeaturespaceError(
             f"data set {store.manifest['data']!r}: {bad[0]['reason']}; --on-bad-image skip leaves it out"
         )
+    if not bad:
+        return
+    data, count = store.manifest["data"], store.manifest["rows"] + len(bad)
     for image in bad[:5]:
         progress.say(f"skipped: {image['reason']}")
-    if len(bad) > 5:
-        progress.say(
-            f"skipped: {len(bad) - 5} more images of {store.manifest['data']} (listed in {store.path / 'manifest.json'})"
-        )
+    listed = "; manifest.json beside the features lists them all" if len(bad) > 5 else ""
+    progress.say(f"{data}: {len(bad)} of {count} images cannot be read and are left out{listed}")
 
 
 def _refuse_nonfinite(store: FeatureStore) -> None:

@@ -49,7 +49,7 @@ class Memo:
         if file is None or not file.is_file():
             return None
         try:
-            with np.load(file, allow_pickle=False) as archive:
+            with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             rows = json.loads(str(arrays.pop("rows")))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -165,9 +165,15 @@ def _corresponding_rows(stores: Stores, usable: dict[str, list[str]], data: str,
 
     def values(model_a: str, model_b: str, layer_a: str, layer_b: str) -> Result:
         X, Y = stores.features(model_a, data, layer_a), stores.features(model_b, data, layer_b)
-        mutual = mutual_knn_from_neighbours(neighbours(model_a, layer_a), neighbours(model_b, layer_b))
-        return Result([{"procrustes_distance": procrustes_distance(X, Y), "mutual_knn": mutual}], {})
+        found = [{"metric": "procrustes_distance", "value": procrustes_distance(X, Y)}]
+        try:
+            mutual = mutual_knn_from_neighbours(neighbours(model_a, layer_a), neighbours(model_b, layer_b))
+            found.append({"metric": "mutual_knn", "value": mutual})
+        except ValueError as error:  # a row of zeros has no cosine
+            found.append({"problem": str(error).removeprefix("X ")})
+        return Result(found, {})
 
+    failures: dict[str, list[str]] = {}
     for model_a, model_b in combinations(stores.models, 2):
         for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
             if layer_a not in usable[model_a] or layer_b not in usable[model_b]:
@@ -175,7 +181,11 @@ def _corresponding_rows(stores: Stores, usable: dict[str, list[str]], data: str,
             made_from = {"a": stores.content(model_a, data, [layer_a]), "b": stores.content(model_b, data, [layer_b])}
             result = stores.memo.recall("corresponding", made_from, partial(values, model_a, model_b, layer_a, layer_b))
             key = {"model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b, "data": data, "n": n}
-            rows += [
-                {"metric": metric, **key, "value": value, **NO_INTERVAL} for metric, value in result.rows[0].items()
-            ]
+            for row in result.rows:
+                if "problem" in row:
+                    failures.setdefault(row["problem"], []).append(f"{model_a} {layer_a} and {model_b} {layer_b}")
+                else:
+                    rows.append({**key, **row, **NO_INTERVAL})
+    for reason, places in failures.items():
+        progress.say(f"no mutual kNN on {data!r} for {shortened(places)}: {reason}")
     return rows

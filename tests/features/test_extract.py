@@ -104,7 +104,7 @@ def test_unreadable_images_are_left_out_and_named(tmp_path, model):
         model, broken_folder(tmp_path), tmp_path / "s", options=ExtractOptions(batch_size=3), progress=progress
     )
     assert store.samples["id"].tolist() == [f"{index}.png" for index in (0, 1, 3, 4, 6, 7)]
-    assert len(progress.messages) == 2 and "2.png" in progress.messages[0] and "5.png" in progress.messages[1]
+    assert len(progress.messages) == 3 and "2.png" in progress.messages[0] and "5.png" in progress.messages[1]
     alone = extract(
         model, open_data(f"x={tmp_path / 'images'}").subset(np.array([6, 7])), tmp_path / "t", options=OPTIONS
     )
@@ -116,7 +116,8 @@ def test_left_out_images_are_told_again_from_a_finished_store(tmp_path, model):
     extract(model, data, tmp_path / "s", options=OPTIONS)
     progress = Progress()
     extract(model, data, tmp_path / "s", options=OPTIONS, progress=progress)
-    assert len(progress.messages) == 2 and "skipped" in progress.messages[0]
+    assert len(progress.messages) == 3 and "skipped" in progress.messages[0]
+    assert progress.messages[-1].startswith("x: 2 of 8 images cannot be read and are left out")
     with pytest.raises(FeaturespaceError, match=r"2\.png.*--on-bad-image skip leaves it out"):
         extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, on_bad_image="error"))
 
