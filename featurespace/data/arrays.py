@@ -33,7 +33,7 @@ class ImageArrays:
     path: Path
     rows: np.ndarray
 
-    def image(self, index: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image | np.ndarray:
         """Return image number ``index``; raises FeaturespaceError where it holds NaN or infinity."""
         pixels = self.array[self.rows[index]]
         if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
@@ -75,7 +75,7 @@ def open_npz(name: str, path: Path) -> ImageData:
 
     ``images`` is (n, h, w) or (n, h, w, c) with c = 1, 3 or 4 (the fourth, alpha, is left out), bool, uint8, uint16 or
     floating in 0..1; beside it ``label``, ``group``, ``split`` and ``id``, each (n,). (n, c, h, w) is taken where c is 1
-    or 3 and the other reading is not possible. Grey is kept as it is, colour is rounded to 8 bit.
+    or 3 and the other reading is not possible. Every depth is kept as it is.
     """
     content = read_arrays(path)
     key = next((key for key in IMAGE_KEYS if key in content), None)
@@ -127,7 +127,7 @@ def _check(name: str, path: Path, images: np.ndarray) -> None:
         )
 
 
-def _to_image(array: np.ndarray) -> Image.Image:
+def _to_image(array: np.ndarray) -> Image.Image | np.ndarray:
     if array.ndim == 3:
         array = array[..., 0] if array.shape[-1] == 1 else array[..., :3]
     if array.dtype == np.uint8:
@@ -135,4 +135,4 @@ def _to_image(array: np.ndarray) -> Image.Image:
     scaled = array.astype(np.float32) * (255.0 / 65535 if array.dtype == np.uint16 else 255.0)
     if scaled.ndim == 2:
         return Image.fromarray(scaled)  # mode F, 0..255: nothing is rounded
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    return scaled.astype(np.float32, copy=False)

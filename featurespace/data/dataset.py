@@ -23,7 +23,7 @@ READERS = 4  # threads that read files
 class Images(Protocol):
     """Where the images of a data set are: files, or one array."""
 
-    def image(self, index: int) -> Image: ...  # noqa: D102
+    def image(self, index: int) -> Image | np.ndarray: ...  # noqa: D102
     def digest(self, index: int) -> str: ...  # noqa: D102
     def header(self, index: int) -> Header | None: ...  # noqa: D102
     def take(self, rows: np.ndarray) -> Images: ...  # noqa: D102
@@ -52,7 +52,7 @@ class ImageData:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def image(self, index: int) -> Image:
+    def image(self, index: int) -> Image | np.ndarray:
         """Return image number ``index`` as it is stored; raises FeaturespaceError if it cannot be read."""
         return self.images.image(index)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from featurespace import files
+from featurespace.data.deep import BITS, ORIENTATION, PHOTOMETRIC, is_deep_colour, is_read_deep, read_deep_colour
 from featurespace.errors import FeaturespaceError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 # What Pillow may try. Not all it can: EPS would start Ghostscript.
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM", "JPEG2000")
-# Tags of TIFF, and the values that matter here.
-BITS, PHOTOMETRIC, PLANAR = 258, 262, 284
+# A tag of TIFF, and the values that matter here.
+PLANAR = 284
 MIN_IS_WHITE, SEPARATE = 0, 2
 
 
@@ -39,7 +40,7 @@ class ImageFiles:
 
     paths: Sequence[Path]
 
-    def image(self, index: int) -> Image:
+    def image(self, index: int) -> Image | np.ndarray:
         """Return image number ``index``; raises FeaturespaceError if it cannot be read."""
         return read_image(self.paths[index])
 
@@ -59,11 +60,12 @@ class ImageFiles:
         return ImageFiles([self.paths[row] for row in rows])
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path) -> Image | np.ndarray:
     """Read one image file, first frame, upright (EXIF), in mode L, RGB, F (0..255) or I;16 (0..65535).
 
-    Alpha is left out and ICC profiles are not applied, as in torchvision and timm. Pillow reads 16-bit colour with 8 bit;
-    16-bit grey is kept. Floating values must lie in 0..1.
+    16-bit colour of PNG and TIFF comes as (h, w, 3) float32 in 0..255, since Pillow has no mode for it; of other formats
+    the upper 8 bit are read. Alpha is left out and ICC profiles are not applied, as in torchvision and timm. Floating
+    values must lie in 0..1.
 
     Raises
     ------
@@ -80,8 +82,9 @@ def read_image(path: str | Path) -> Image:
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             tags = getattr(image, "tag_v2", {})
             inverted = image.mode.startswith(("I;16", "F")) and tags.get(PHOTOMETRIC) == MIN_IS_WHITE
-            bits = tags.get(BITS, (8,))
-            if tags.get(PLANAR) == SEPARATE and len(bits) > 1 and max(bits) > 8:  # Pillow would mix the planes up
+            if is_deep_colour(image) and is_read_deep(image):
+                return read_deep_colour(path, str(image.format), image.getexif().get(ORIENTATION, 1))
+            if tags.get(PLANAR) == SEPARATE and max(tags.get(BITS, (8,))) > 8:  # Pillow would mix the planes up
                 raise FeaturespaceError(f"{path} holds colours of 16 bit in separate planes; save them interleaved")
             image.load()
             upright = _plain_mode(ImageOps.exif_transpose(image), path, str(image.format))
@@ -137,7 +140,7 @@ def read_header(path: Path) -> Header | None:
         if not os.path.isfile(path):
             return None
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
-            deep = not image.mode.startswith("I") and ";16" in str(image.tile)
+            deep = is_deep_colour(image) and not is_read_deep(image)
             frames = bool(getattr(image, "is_animated", False))
             return Header(image.size, frames, image.has_transparency_data, deep)
     except Exception:  # reading the image will tell why

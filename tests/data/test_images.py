@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from featurespace.data.images import ImageFiles, header_notes, read_header, read_image
-from featurespace.data.transforms import to_unit_range
+from featurespace.data.transforms import resize_and_crop, to_unit_range
 from featurespace.errors import FeaturespaceError
 
 RNG = np.random.default_rng(0)
@@ -60,8 +60,19 @@ TIFF = {
     "floating_white_is_zero": (GREY.astype(np.float32) / 255, 255.0 - GREY, {"photometric": "miniswhite"}),
     "planes": (COLOUR.transpose(2, 0, 1), COLOUR, {"photometric": "rgb", "planarconfig": "separate"}),
     "floating": (GREY.astype(np.float32) / 255, GREY, {}),
-    "16_bit_colour": (COLOUR16, COLOUR16 >> 8, {"photometric": "rgb"}),
-    "16_bit_colour_big_endian": (COLOUR16, COLOUR16 >> 8, {"photometric": "rgb", "byteorder": ">"}),
+    "16_bit_colour": (COLOUR16, COLOUR16 / 257, {"photometric": "rgb"}),
+    "16_bit_colour_big_endian": (COLOUR16, COLOUR16 / 257, {"photometric": "rgb", "byteorder": ">"}),
+    "16_bit_colour_deflated": (COLOUR16, COLOUR16 / 257, {"photometric": "rgb", "compression": "zlib"}),
+    "16_bit_colour_planes": (
+        COLOUR16.transpose(2, 0, 1),
+        COLOUR16 / 257,
+        {"photometric": "rgb", "planarconfig": "separate"},
+    ),
+    "16_bit_colour_alpha": (
+        np.dstack([COLOUR16, GREY16]),
+        COLOUR16 / 257,
+        {"photometric": "rgb", "extrasamples": ["unassalpha"]},
+    ),
 }
 
 
@@ -89,14 +100,39 @@ def test_every_tiff_keeps_its_values(tmp_path, name):
     same(tmp_path / "a.tif", expected)
 
 
-def test_16_bit_colour_is_read_with_8_bit_and_said(tmp_path):
-    rows = b"".join(b"\0" + row.tobytes() for row in COLOUR16.astype(">u2"))
-    (tmp_path / "a.png").write_bytes(png(7, 9, depth=16, colour_type=2, rows=rows))
-    same(tmp_path / "a.png", COLOUR16 >> 8)
-    tifffile.imwrite(tmp_path / "a.tif", COLOUR16, photometric="rgb")
-    Image.fromarray(GREY16).save(tmp_path / "grey.png")
-    headers = [read_header(tmp_path / name) for name in ("a.png", "a.tif", "grey.png")]
-    assert [header.deep_colour for header in headers] == [True, True, False]
+def write_png16(path, array):
+    rows = b"".join(b"\0" + row.tobytes() for row in array.astype(">u2"))
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[-1]]
+    path.write_bytes(png(array.shape[1], array.shape[0], depth=16, colour_type=kind, rows=rows))
+
+
+def test_16_bit_colour_keeps_its_16_bit(tmp_path):
+    write_png16(tmp_path / "a.png", COLOUR16)
+    same(tmp_path / "a.png", COLOUR16 / 257)
+    write_png16(tmp_path / "alpha.png", np.dstack([COLOUR16, GREY16]))
+    same(tmp_path / "alpha.png", COLOUR16 / 257)
+    grey = to_unit_range(read_image(tmp_path / "a.png"), channels=1)
+    np.testing.assert_allclose(grey[0], COLOUR16 / 65535 @ [0.299, 0.587, 0.114], atol=1e-6)
+    tifffile.imwrite(tmp_path / "cmyk.tif", np.dstack([COLOUR16, GREY16]), photometric="separated")
+    headers = [read_header(tmp_path / name) for name in ("a.png", "cmyk.tif")]
+    assert [header.deep_colour for header in headers] == [False, True]
+
+
+def test_scaling_deep_colour_is_scaling_each_of_its_planes(tmp_path):
+    image = RNG.random((20, 30, 3), dtype=np.float32) * 255
+    scaled = resize_and_crop(image, 8, 8)
+    for channel in range(3):
+        plane = resize_and_crop(Image.fromarray(np.ascontiguousarray(image[..., channel])), 8, 8)
+        assert np.array_equal(scaled[..., channel], np.asarray(plane))
+    eight = resize_and_crop(Image.fromarray(image.astype(np.uint8)), 8, 8)
+    np.testing.assert_allclose(resize_and_crop(image.astype(np.uint8).astype(np.float32), 8, 8), eight, atol=1.01)
+
+
+def test_a_truncated_file_of_deep_colour_is_named(tmp_path):
+    write_png16(tmp_path / "a.png", COLOUR16)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:90])
+    with pytest.raises(FeaturespaceError, match="a.png cannot be read as an image"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("CMYK", "tif"), ("YCbCr", "tif"), ("YCbCr", "jpg")])
@@ -132,8 +168,21 @@ def test_a_turned_tiff_is_read_as_it_is_written(tmp_path, photometric):
     np.testing.assert_array_equal(array if photometric == "minisblack" else 65535 - array, np.rot90(GREY16, -1))
 
 
-def test_planes_of_16_bit_are_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", COLOUR16.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_deep_colour_is_read_upright(tmp_path, orientation):
+    eight = Image.fromarray((COLOUR16 >> 8).astype(np.uint8))
+    exif = eight.getexif()
+    exif[274] = orientation
+    eight.save(tmp_path / "a.png", exif=exif)
+    tags = [(274, 3, 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", COLOUR16, photometric="rgb", extratags=tags)
+    deep = np.floor(read_image(tmp_path / "a.tif") / 255 * 65535 + 0.5).astype(int) >> 8
+    np.testing.assert_array_equal(deep, np.asarray(read_image(tmp_path / "a.png")))
+
+
+def test_planes_of_16_bit_that_are_not_rgb_are_refused(tmp_path):
+    planes = np.dstack([COLOUR16, GREY16]).transpose(2, 0, 1)
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="separated", planarconfig="separate")
     with pytest.raises(FeaturespaceError, match=r"a\.tif holds colours of 16 bit in separate planes"):
         read_image(tmp_path / "a.tif")
 
