@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from featurespace.errors import FeaturespaceError
+
+GOES_ON = "then the same command goes on where it stopped"
+NEXT_STEPS = {
+    errno.ENOSPC: f"the disk is full: make space on it, {GOES_ON}",
+    errno.EDQUOT: f"your quota on that disk is used up: delete something there, {GOES_ON}",
+    errno.EROFS: "choose another --out or file name, on a disk that can be written",
+    errno.EACCES: "choose another --out or file name where you may write, or change the rights of this one",
+    errno.ENAMETOOLONG: "choose another --out or file name that is shorter",
+}
+PARTIAL = re.compile(r"\..*\.(\d+)\.partial(\.\w+)?")
 
 
 def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -17,16 +31,42 @@ def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
     The temporary name keeps the suffix, because savers such as matplotlib's choose the format by it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            sync(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn a full disk, a missing right and the like into an error that says what, where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        step = NEXT_STEPS.get(error.errno or 0, "choose another --out or file name")
+        raise FeaturespaceError(f"{path} cannot be written ({error.strerror or error}); {step}") from error
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    with open(path, "r+b") as handle:
+        os.fsync(handle.fileno())
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in ``folder``; those of a living one stay."""
+    import psutil
+
+    for file in folder.glob(".*.partial*"):
+        name = PARTIAL.fullmatch(file.name)
+        if name and (int(name[1]) == os.getpid() or not psutil.pid_exists(int(name[1]))):
+            file.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> Path:

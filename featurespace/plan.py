@@ -68,7 +68,7 @@ def check_disk(models: list[Model], images: dict[str, int], options: ExtractOpti
     from featurespace.features.extract import layer_widths
 
     needed = _disk_bytes(sum(sum(layer_widths(model, options).values()) for model in models), sum(images.values()))
-    there = sum(file.stat().st_size for file in out.glob("features/*/*/layers/*.npy"))
+    there = sum(_blocks(file) for file in out.glob("features/*/*/layers/*.npy"))
     if needed > _free_bytes(out) + there:
         raise FeaturespaceError(
             f"the features need {in_bytes(needed)}, and the disk of {out} has {in_bytes(_free_bytes(out))} left; "
@@ -78,6 +78,11 @@ def check_disk(models: list[Model], images: dict[str, int], options: ExtractOpti
 
 def _disk_bytes(width: int, images: int) -> int:
     return int(4 * width * images * MARGIN)
+
+
+def _blocks(file: Path) -> int:
+    status = file.stat()
+    return 512 * status.st_blocks if hasattr(status, "st_blocks") else status.st_size  # less than its size if sparse
 
 
 def _free_bytes(path: Path) -> int:

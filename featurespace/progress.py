@@ -52,6 +52,9 @@ class Progress:
         if message not in self.messages:
             self.messages.append(message)
 
+    def tell(self, message: str) -> None:
+        """Tell the user something that is not worth keeping: it concerns this process and no result."""
+
     def detail(self, message: str) -> None:
         """Tell what only somebody who asked for details wants to know; it is not kept."""
 
@@ -108,13 +111,15 @@ class RichProgress(Progress):
 
     def say(self, message: str) -> None:
         """Print a message and keep it."""
+        if visible(message) not in self.messages:
+            super().say(message)
+            self.tell(message)
+
+    def tell(self, message: str) -> None:
+        """Print a message."""
         from rich.markup import escape
 
-        message = visible(message)
-        if message in self.messages:
-            return
-        super().say(message)
-        self.console.print(f"[yellow]•[/yellow] {escape(message)}", soft_wrap=True)
+        self.console.print(f"[yellow]•[/yellow] {escape(visible(message))}", soft_wrap=True)
 
     def detail(self, message: str) -> None:
         """Print a message where details were asked for."""

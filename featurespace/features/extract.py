@@ -160,8 +160,7 @@ def _fill(
     device = torch.device(options.device)
     start = store.rows_done
     if start:
-        progress.say(f"{model.label} on {data.name}: goes on after row {start} of {len(data)}")
-    bad: dict[int, str] = {item["row"]: item["reason"] for item in store.manifest["bad_images"]}
+        progress.tell(f"{model.label} on {data.name}: goes on after row {start} of {len(data)}")
     saved = time.monotonic()
     batches = input_batches(
         data,
@@ -177,20 +176,21 @@ def _fill(
         progress.bar(f"{model.label} on {data.name}", len(data) - start, "images") as advance,
     ):
         for rows, inputs, unreadable in batches:
-            bad.update(unreadable)
-            store.manifest["bad_images"] = [{"row": row, "reason": why} for row, why in bad.items()]
             batch = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
             network(batch)
-            store.write(int(rows[0]), {name: value.cpu().numpy() for name, value in captured.features.items()})
+            store.write(
+                int(rows[0]), {name: value.cpu().numpy() for name, value in captured.features.items()}, unreadable
+            )
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 store.checkpoint(int(rows[-1]) + 1)
                 saved = time.monotonic()
             advance(len(rows))
+    bad = store.manifest["bad_images"]
     if len(bad) == len(data):
         raise FeaturespaceError(
-            f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]}"
+            f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]['reason']}"
         )
-    store.finish(bad)
+    store.finish()
 
 
 def _tell_bad_images(store: FeatureStore, options: ExtractOptions, progress: Progress) -> None:

@@ -6,7 +6,10 @@ can change a number, the rows that are finished, and the SHA-256 of those rows f
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +21,9 @@ import pandas as pd
 from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
 
-FORMAT = 1
-CHUNK_BYTES = 1 << 26
+FORMAT = 2
+CHUNK_BYTES = 1 << 22
+CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class FeatureStore(Mapping[str, np.ndarray]):
@@ -33,7 +37,8 @@ class FeatureStore(Mapping[str, np.ndarray]):
         self.path = path
         self.manifest = manifest
         self._files: dict[str, str] = {layer["name"]: layer["file"] for layer in manifest["layers"]}
-        self._writers: dict[str, np.memmap] = {}
+        self._samples = pd.DataFrame()  # these three while writing
+        self._position = 0
         self._digests: dict[str, Any] = {}
 
     # Reading ----------------------------------------------------------------------------------------------------
@@ -83,24 +88,28 @@ class FeatureStore(Mapping[str, np.ndarray]):
 
     def verify(self) -> None:
         """Read every row and compare with the hashes in the manifest; raises FeaturespaceError naming the file."""
-        if files.hash_file(self.path / "samples.parquet") != self.manifest["samples_sha256"]:
-            raise FeaturespaceError(f"{self.path / 'samples.parquet'} is not what was written; delete {self.path}")
-        for layer in self.manifest["layers"]:
-            file = self.path / layer["file"]
-            problem = self._problem_with(layer)
+        problems = [(self.path / layer["file"], self._problem_with(layer)) for layer in self.manifest["layers"]]
+        samples = self.path / "samples.parquet"
+        if not samples.is_file() or files.hash_file(samples) != self.manifest["samples_sha256"]:
+            problems.append((samples, "is not what was written"))
+        for file, problem in problems:
             if problem:
                 raise FeaturespaceError(f"{file} {problem}; delete {self.path} and run the same command again")
 
     def _problem_with(self, layer: dict[str, Any]) -> str | None:
         file = self.path / layer["file"]
+        kept = self.rows_done if self.complete else self.rows_done - len(self.manifest["bad_images"])
+        header = _header(kept, layer["width"])
         try:
-            rows = np.load(file, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
+            if self.complete:
+                with open(file, "rb") as handle:
+                    same = handle.read(len(header)) == header
+                if not same or file.stat().st_size != len(header) + 4 * kept * layer["width"]:
+                    return "does not have the shape that was written"
+            if _digest(file, kept, layer["width"]).hexdigest() != layer["sha256"]:
+                return "does not hold the rows that were written"
+        except (OSError, ValueError) as error:
             return f"cannot be read ({error})"
-        if rows.shape != (self.manifest["rows"], layer["width"]) or rows.dtype != np.float32:
-            return f"has shape {rows.shape} and type {rows.dtype}"
-        if _digest(rows[: self.rows_done]).hexdigest() != layer["sha256"]:
-            return "does not hold the rows that were written"
         return None
 
     # Writing ----------------------------------------------------------------------------------------------------
@@ -120,34 +129,22 @@ class FeatureStore(Mapping[str, np.ndarray]):
         widths : features per layer
         batch_size : rows per batch; a resumed store keeps the one it began with, so that no bit changes
         """
-        resumed = cls._resumable(path, key)
-        if resumed is not None:
-            return resumed
-        if path.exists():
-            shutil.rmtree(path)
-        layers: list[dict[str, Any]] = [
-            {
-                "name": name,
-                "file": f"layers/{files.safe_name(name)}.npy",
-                "width": int(width),
-                "sha256": "",
-                "nonfinite": 0,
-            }
-            for name, width in widths.items()
-        ]
-        manifest = {
-            "format": FORMAT, "model": names[0], "data": names[1], "key": key, "key_sha256": files.hash_value(key),
-            "rows": len(samples), "rows_done": 0, "complete": False, "batch_size": batch_size, "bad_images": [],
-            "layers": layers,
-        }  # fmt: skip
-        (path / "layers").mkdir(parents=True)
-        for layer in layers:
-            shape = (len(samples), layer["width"])
-            np.lib.format.open_memmap(path / layer["file"], mode="w+", dtype=np.float32, shape=shape)
-        store = cls(path, manifest)
-        store._write_samples(samples)
-        store._begin_writing()
-        store.checkpoint(0)
+        store = cls._resumable(path, key)
+        if store is None:
+            layers = [
+                {"name": name, "file": f"layers/{files.safe_name(name)}.npy", "width": int(width), "sha256": "", "nonfinite": 0}
+                for name, width in widths.items()
+            ]  # fmt: skip
+            store = cls(path, {
+                "format": FORMAT, "model": names[0], "data": names[1], "key": key, "key_sha256": files.hash_value(key),
+                "rows": len(samples), "rows_done": 0, "complete": False, "batch_size": batch_size, "bad_images": [],
+                "layers": layers,
+            })  # fmt: skip
+            with files.writing(path):
+                if path.exists():
+                    shutil.rmtree(path)
+                (path / "layers").mkdir(parents=True)
+        store._begin_writing(samples)
         return store
 
     @classmethod
@@ -172,58 +169,62 @@ class FeatureStore(Mapping[str, np.ndarray]):
             return None
         if any(store._problem_with(layer) for layer in store.manifest["layers"]):
             return None
-        store._begin_writing()
         return store
 
-    def _begin_writing(self) -> None:
+    def _begin_writing(self, samples: pd.DataFrame) -> None:
+        self._samples = samples
+        self._position = self.rows_done - len(self.manifest["bad_images"])
         for layer in self.manifest["layers"]:
-            writer = np.lib.format.open_memmap(self.path / layer["file"], mode="r+")
-            self._writers[layer["name"]] = writer
-            self._digests[layer["name"]] = _digest(writer[: self.rows_done])
+            file = self.path / layer["file"]
+            _reserve(file, _header(self.manifest["rows"], layer["width"]), 4 * self.manifest["rows"] * layer["width"])
+            self._digests[layer["name"]] = _digest(file, self._position, layer["width"])
+        if not self.rows_done:
+            self.checkpoint(0)
 
-    def write(self, start: int, features: Mapping[str, np.ndarray]) -> None:
-        """Write the rows of one batch, which begins at row ``start``; batches come in order."""
+    def write(self, start: int, features: Mapping[str, np.ndarray], bad: Mapping[int, str] | None = None) -> None:
+        """Write the rows of one batch, which begins at row ``start``, without the unreadable images (row -> reason).
+
+        Batches come in order.
+        """
+        bad = bad or {}
+        self.manifest["bad_images"] += [
+            {"row": row, "id": self._samples["id"].iat[row], "path": self._samples["path"].iat[row], "reason": reason}
+            for row, reason in bad.items()
+        ]
+        count = len(next(iter(features.values())))
+        good = [place for place in range(count) if start + place not in bad]
         for layer in self.manifest["layers"]:
-            rows = np.ascontiguousarray(features[layer["name"]], dtype=np.float32)
-            self._writers[layer["name"]][start : start + len(rows)] = rows
+            rows = np.ascontiguousarray(features[layer["name"]][good], dtype=np.float32)
+            _write_rows(self.path / layer["file"], self._position, rows)
             self._digests[layer["name"]].update(rows)
             layer["nonfinite"] += int((~np.isfinite(rows)).any(axis=1).sum())
+        self._position += len(good)
 
     def checkpoint(self, rows_done: int) -> None:
         """Make the first ``rows_done`` rows count: flush them to disk, then say so in the manifest."""
-        for writer in self._writers.values() if rows_done else ():
-            writer.flush()
         for layer in self.manifest["layers"]:
+            with files.writing(self.path / layer["file"]):
+                files.sync(self.path / layer["file"])
             layer["sha256"] = self._digests[layer["name"]].hexdigest()
         self.manifest["rows_done"] = rows_done
+        self.manifest["manifest_sha256"] = _manifest_hash(self.manifest)
         files.write_json(self.path / "manifest.json", self.manifest)
 
-    def finish(self, bad: dict[int, str]) -> None:
-        """Close the store; rows of images that could not be read (row -> reason) are taken out."""
-        samples = self.samples
-        self.manifest["bad_images"] = [
-            {"id": samples["id"].iat[row], "path": samples["path"].iat[row], "reason": why} for row, why in bad.items()
-        ]
+    def finish(self) -> None:
+        """Close the store, which then holds the rows of the images that could be read."""
+        bad = [image["row"] for image in self.manifest["bad_images"]]
         if bad:
-            self._drop(np.array(sorted(bad)), samples)
-        self.manifest["complete"] = True
-        self.checkpoint(int(self.manifest["rows"]))
-        self._writers.clear()
-
-    def _drop(self, rows: np.ndarray, samples: pd.DataFrame) -> None:
-        keep = np.setdiff1d(np.arange(len(samples)), rows)
-        for layer in self.manifest["layers"]:
-            kept = np.asarray(self._writers[layer["name"]])[keep]
-            files.write_atomic(self.path / layer["file"], lambda path, kept=kept: np.save(path, kept))  # type: ignore[misc]
-            self._digests[layer["name"]] = _digest(kept)
-            layer["nonfinite"] = int((~np.isfinite(kept)).any(axis=1).sum())
-        self._writers.clear()
-        self.manifest["rows"] = len(keep)
-        self._write_samples(samples.iloc[keep].reset_index(drop=True))
-
-    def _write_samples(self, samples: pd.DataFrame) -> None:
+            self.checkpoint(int(self.manifest["rows"]))  # a kill while files are cut loses nothing
+            for layer in self.manifest["layers"]:
+                _cut(
+                    self.path / layer["file"],
+                    _header(self._position, layer["width"]),
+                    4 * self._position * layer["width"],
+                )
+        samples = self._samples.drop(index=bad).reset_index(drop=True)
         path = files.write_atomic(self.path / "samples.parquet", lambda file: samples.to_parquet(file, index=False))
-        self.manifest["samples_sha256"] = files.hash_file(path)
+        self.manifest |= {"samples_sha256": files.hash_file(path), "rows": self._position, "complete": True}
+        self.checkpoint(self._position)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -233,12 +234,63 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise FeaturespaceError(f"{path} holds no feature store ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise FeaturespaceError(f"{path} holds a feature store of another format; delete it and extract again")
+    if manifest.get("manifest_sha256") != _manifest_hash(manifest):
+        raise FeaturespaceError(
+            f"{path / 'manifest.json'} is not what was written; delete {path} and run the same command again"
+        )
     return manifest
 
 
-def _digest(rows: np.ndarray) -> Any:
+def _manifest_hash(manifest: dict[str, Any]) -> str:
+    return files.hash_value({name: value for name, value in manifest.items() if name != "manifest_sha256"})
+
+
+# Rows are written with plain writes and not through a memory map, where a full disk would be a crash without a message.
+
+
+def _header(rows: int, width: int) -> bytes:
+    """Return the start of an .npy file; NumPy leaves room in it, so that its length does not depend on ``rows``."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
+    return buffer.getvalue()
+
+
+def _reserve(file: Path, header: bytes, size: int) -> None:
+    """Make the file as long as it will be, with its blocks, so that a full disk is told before the forward pass."""
+    with files.writing(file):
+        file.touch()
+    with files.writing(file), open(file, "r+b") as handle:
+        handle.write(header)
+        try:
+            os.posix_fallocate(handle.fileno(), 0, len(header) + size)
+        except (AttributeError, OSError) as error:  # macOS and Windows; file systems that reserve nothing
+            if isinstance(error, OSError) and error.errno not in CANNOT_RESERVE:
+                raise
+            handle.truncate(len(header) + size)
+
+
+def _write_rows(file: Path, position: int, rows: np.ndarray) -> None:
+    with files.writing(file), open(file, "r+b") as handle:
+        handle.seek(len(_header(0, rows.shape[1])) + position * rows.shape[1] * rows.itemsize)
+        handle.write(rows.data)
+
+
+def _cut(file: Path, header: bytes, size: int) -> None:
+    with files.writing(file), open(file, "r+b") as handle:
+        handle.write(header)
+        handle.truncate(len(header) + size)
+
+
+def _digest(file: Path, rows: int, width: int) -> Any:
+    """Return the running SHA-256 of the first rows of a file; raises ValueError where it is shorter."""
     digest = hashlib.sha256()
-    step = max(1, CHUNK_BYTES // max(1, rows.shape[1] * rows.itemsize))
-    for start in range(0, len(rows), step):
-        digest.update(np.ascontiguousarray(rows[start : start + step]).data)
+    left = 4 * rows * width
+    with open(file, "rb") as handle:
+        handle.seek(len(_header(rows, width)))
+        while left:
+            chunk = handle.read(min(left, CHUNK_BYTES))
+            if not chunk:
+                raise ValueError(f"it is {left} bytes too short")
+            digest.update(chunk)
+            left -= len(chunk)
     return digest

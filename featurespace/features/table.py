@@ -90,7 +90,7 @@ def store_table(table: FeatureTable, data: ImageData, path: Path, *, fingerprint
         batch_size=len(samples),
     )  # fmt: skip
     store.write(0, {LAYER: table.values[rows]})
-    store.finish({})
+    store.finish()
     return store
 
 

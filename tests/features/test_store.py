@@ -24,14 +24,14 @@ def batch(start, rng=None):
     return {"a.0": np.arange(4.0).reshape(2, 2) + start, "x:1": np.ones((2, 3)) * start}
 
 
-def fill(store, upto=6):
+def fill(store, upto=6, bad=None):
     for start in range(store.rows_done, upto, 2):
-        store.write(start, batch(start))
+        store.write(start, batch(start), {row: why for row, why in (bad or {}).items() if start <= row < start + 2})
     return store
 
 
 def test_what_is_written_is_read(tmp_path):
-    fill(create(tmp_path / "s")).finish({})
+    fill(create(tmp_path / "s")).finish()
     store = FeatureStore.open(tmp_path / "s", verify=True)
     assert list(store) == ["a.0", "x:1"] and store.rows_done == 6
     np.testing.assert_array_equal(store["a.0"], [[0, 1], [2, 3], [2, 3], [4, 5], [4, 5], [6, 7]])
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_an_unknown_layer_names_the_close_one(tmp_path):
-    fill(create(tmp_path / "s")).finish({})
+    fill(create(tmp_path / "s")).finish()
     with pytest.raises(FeaturespaceError, match="layer 'a.1' is not known .*did you mean 'a.0'"):
         FeatureStore.open(tmp_path / "s")["a.1"]
 
@@ -55,14 +55,14 @@ def test_unfinished_is_not_taken_for_whole(tmp_path):
 
 
 def test_it_resumes_after_the_rows_that_count_and_ends_with_the_same_bits(tmp_path):
-    fill(create(tmp_path / "whole")).finish({})
+    fill(create(tmp_path / "whole")).finish()
     store = fill(create(tmp_path / "s"), upto=2)
     store.checkpoint(2)
     store.write(2, {name: value + 100 for name, value in batch(2).items()})  # written, never counted: then killed
     del store
     resumed = create(tmp_path / "s")
     assert resumed.rows_done == 2
-    fill(resumed).finish({})
+    fill(resumed).finish()
     for name in ("layers/a.0.npy", "samples.parquet", "manifest.json"):
         assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -77,7 +77,7 @@ def test_a_resumed_store_keeps_its_batch_boundaries(tmp_path):
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "samples"])
 def test_damage_is_found(tmp_path, damage):
-    fill(create(tmp_path / "s")).finish({})
+    fill(create(tmp_path / "s")).finish()
     file = tmp_path / "s" / ("samples.parquet" if damage == "samples" else "layers/a.0.npy")
     content = bytearray(file.read_bytes())
     if damage == "delete":
@@ -101,13 +101,13 @@ def test_damaged_rows_are_not_resumed(tmp_path):
 
 
 def test_another_key_replaces_the_store(tmp_path):
-    fill(create(tmp_path / "s")).finish({})
+    fill(create(tmp_path / "s")).finish()
     assert FeatureStore.matching(tmp_path / "s", {**KEY, "weights": "other"}) is None
     assert create(tmp_path / "s", key={**KEY, "weights": "other"}).rows_done == 0
 
 
 def test_rows_of_bad_images_are_taken_out(tmp_path):
-    fill(create(tmp_path / "s")).finish({1: "broken", 4: "empty"})
+    fill(create(tmp_path / "s"), bad={1: "broken", 4: "empty"}).finish()
     store = FeatureStore.open(tmp_path / "s", verify=True)
     assert store.samples["id"].tolist() == ["i0", "i2", "i3", "i5"]
     np.testing.assert_array_equal(store["a.0"], [[0, 1], [2, 3], [4, 5], [6, 7]])
