@@ -73,10 +73,11 @@ def analyze(
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
             refuse_run_among_images(run, inputs)
-        run.begin()  # only now: a missing file must not cost the finished report
+        run.begin(progress.started)  # only now: a missing file must not cost the finished report
         stores = extract_all(run, config, inputs, progress)
         pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
-        run.forget_tables_of_other_features(stores.key())
+        for name in run.forget_other_tables(stores.key()):
+            progress.tell(f"table {name!r} was not what an earlier command wrote and is taken away")
         with limited_threads(inputs.threads):
             _write_tables(run, config, stores, pixels, inputs.models, progress)
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
@@ -84,6 +85,7 @@ def analyze(
         with progress.stage("figures"):
             drawn = draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
+        run.finish()
     return run
 
 
@@ -212,8 +214,10 @@ def _write_records(
 
 def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress) -> None:
     """Write where the numbers come from: command, versions, hashes, times, and what was said."""
+    finished = provenance.now()
     run.write_json("provenance.json", {
-        "command": provenance.command_line(), "started": progress.started, "finished": provenance.now(), "seed": config.seed,
+        "command": provenance.command_line(), "started": progress.started, "finished": finished,
+        "parts": run.parts(finished), "seed": config.seed,
         "threads": inputs.threads, "device": inputs.device, "machine": provenance.machine(),
         "versions": provenance.installed_versions(), "models": [_model_record(model) for model in inputs.models],
         "data": [{"label": each.name, "source": str(each.source), "images": len(each), "sha256": inputs.hashes[each.name],

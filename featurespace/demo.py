@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from featurespace import files
 from featurespace.analyze import analyze
 from featurespace.data.demo import write_mri, write_photographs
 from featurespace.errors import FeaturespaceError
@@ -24,19 +25,23 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
     """
     progress = progress or Progress()
     inputs = Path(out) / "inputs"
-    with progress.stage("demo images"):
-        photos = _made(inputs / f"photos-{seed}" / "manifest.csv", lambda folder: write_photographs(folder, seed=seed))
-        mri = _made(inputs / f"mri-{seed}" / "manifest.csv", lambda folder: write_mri(folder, seed=seed))
     pretrained = f"imagenet={ARCH}@{imagenet_weights()}"
     finetuned = inputs / f"finetuned-{seed}.safetensors"
-    if not finetuned.exists():
-        from featurespace.training.finetune import FinetuneConfig, finetune
-
-        with progress.stage("finetune on brain MRI"):
-            config = FinetuneConfig(
-                model=pretrained, data=f"mri={mri}", out=finetuned, image_size=IMAGE_SIZE, seed=seed
+    with Run(out).locked(), files.writing(inputs):
+        files.remove_partial(inputs)
+        with progress.stage("demo images"):
+            photos = _made(
+                inputs / f"photos-{seed}" / "manifest.csv", lambda folder: write_photographs(folder, seed=seed)
             )
-            finetune(config, progress=progress)
+            mri = _made(inputs / f"mri-{seed}" / "manifest.csv", lambda folder: write_mri(folder, seed=seed))
+        if not finetuned.exists():
+            from featurespace.training.finetune import FinetuneConfig, finetune
+
+            with progress.stage("finetune on brain MRI"):
+                config = FinetuneConfig(
+                    model=pretrained, data=f"mri={mri}", out=finetuned, image_size=IMAGE_SIZE, seed=seed
+                )
+                finetune(config, progress=progress)
     return analyze(
         [pretrained, f"finetuned={finetuned}"], [f"photos={photos}", f"mri={mri}"], out,
         image_size=IMAGE_SIZE, seed=seed, progress=progress,
@@ -61,6 +66,7 @@ def imagenet_weights() -> Path:
 
 def _made(manifest: Path, write: Callable[[Path], Path]) -> Path:
     # The manifest is written last: where it stands, the images do.
+    files.remove_partial(manifest.parent)
     if not manifest.exists():
         write(manifest.parent)
     return manifest

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pandas as pd
 from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
+from featurespace.record import NAME, STORES, Record
 from featurespace.tables.memo import Memo
 from featurespace.tables.schema import SCHEMAS, validate
 
@@ -21,16 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE_FORMATS = ("pdf", "svg", "png")
-RESERVED = (
-    "report.html",
-    "summary.json",
-    "provenance.json",
-    "config.yaml",
-    "tables",
-    "figures",
-    "features",
-    "statistics",
-)
+LAST = ("report.html", "summary.json", "provenance.json")  # what a finished run ends with
+RESERVED = (*LAST, NAME, "config.yaml", "tables", "figures", "features", "statistics")
+CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Tables(Mapping[str, pd.DataFrame]):
@@ -75,6 +70,7 @@ class Run:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.tables = Tables(self.path / "tables")
+        self._record = Record(self.path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, tables: {', '.join(self.tables)})"
@@ -108,19 +104,26 @@ class Run:
         """Hold the directory for this process; a second one is told so. A killed process holds nothing."""
         from filelock import FileLock, Timeout
 
-        try:
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with files.writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
-        except Timeout as error:
-            raise FeaturespaceError(
-                f"another process is working in {self.path}; wait until it has finished, or choose another --out"
-            ) from error
-        except OSError as error:
-            raise FeaturespaceError(
-                f"{self.path} cannot be written ({error.strerror}); choose another --out"
-            ) from error
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise FeaturespaceError(
+                    f"another process is working in {self.path}; wait until it has finished, or choose another --out"
+                ) from error
+            except (OSError, NotImplementedError) as error:
+                if isinstance(error, OSError) and error.errno not in CANNOT_LOCK:
+                    raise
+                raise FeaturespaceError(
+                    f"the file system of {self.path} cannot lock files ({error}), so a second process in it would not be "
+                    "noticed; choose an --out on another disk, and copy the run there afterwards"
+                ) from error
         try:
+            with files.writing(self.path):
+                for folder in (self.path, self.path / "tables", self.path / "figures", *self.path.glob("features/*/*")):
+                    files.remove_partial(folder)
             yield
         finally:
             lock.release()
@@ -140,22 +143,22 @@ class Run:
         return FeatureStore.open(path)
 
     def verify(self) -> list[str]:
-        """Read all features and tables; return what was read, or raise FeaturespaceError naming the file that differs."""
-        checked = []
-        for file in sorted(self.path.glob("features/*/*/manifest.json")):
-            FeatureStore.open(file.parent, verify=True)
-            checked.append(str(file.parent.relative_to(self.path)))
-        for name, digest in self._table_record().get("sha256", {}).items():
-            file = self.path / "tables" / name
-            if not file.is_file() or files.hash_file(file) != digest:
-                raise FeaturespaceError(f"{file} is not what was written; run the same command again")
-            checked.append(f"tables/{name}")
-        return checked
+        """Read everything the run wrote; return what was read, or raise FeaturespaceError naming the file that differs."""
+        record = self._record.read()
+        if not record["finished"]:
+            raise FeaturespaceError(f"the run in {self.path} is unfinished; run the same command again to finish it")
+        stores = sorted(file.parent for file in self.path.glob(STORES))
+        for store in stores:
+            FeatureStore.open(store, verify=True)
+        for name in record["sha256"]:
+            if not self._record.holds(name):
+                raise FeaturespaceError(f"{self.path / name} is not what was written; run the same command again")
+        return [*(str(store.relative_to(self.path)) for store in stores), *record["sha256"]]
 
     def stores(self) -> list[FeatureStore]:
         """Return the finished features of every model on every data set that the run's directory holds."""
         found = []
-        for file in sorted(self.path.glob("features/*/*/manifest.json")):
+        for file in sorted(self.path.glob(STORES)):
             with contextlib.suppress(FeaturespaceError):
                 found.append(FeatureStore.open(file.parent))
         return found
@@ -197,42 +200,54 @@ class Run:
                     f"{self.path} is not empty and no run of ours: it holds {', '.join(taken)} but no config.yaml; "
                     "choose another --out"
                 )
-        try:
-            files.write_text(self.config, config_text)
-        except OSError as error:
-            raise FeaturespaceError(
-                f"{self.path} cannot be written ({error.strerror}); choose another --out"
-            ) from error
+        self.write_text("config.yaml", config_text)
 
-    def begin(self) -> None:
+    def begin(self, started: str) -> None:
         """Take away what a finished run ends with, so that an interrupted one is not taken for finished."""
-        for name in ("report.html", "summary.json", "provenance.json"):
-            (self.path / name).unlink(missing_ok=True)
+        self._record.begin(started, LAST)
+        with files.writing(self.path):
+            for name in LAST:
+                (self.path / name).unlink(missing_ok=True)
 
-    def forget_tables_of_other_features(self, key: str) -> None:
-        """Delete tables and figures that were made from other features than those with this key."""
-        if self._table_record().get("features") != key:
-            shutil.rmtree(self.path / "tables", ignore_errors=True)
-            shutil.rmtree(self.path / "figures", ignore_errors=True)
-            files.write_json(self.path / "tables" / "source.json", {"features": key, "sha256": {}})
+    def parts(self, ended: str) -> list[dict[str, str]]:
+        """Return when each process that worked on this run started and ended; more than one: it was interrupted."""
+        return self._record.parts(ended)
 
-    def _table_record(self) -> dict[str, Any]:
-        file = self.path / "tables" / "source.json"
-        try:
-            return files.read_json(file) if file.is_file() else {}
-        except ValueError:
-            return {}
+    def finish(self) -> None:
+        """Say that the run holds everything; from now on `verify` tells what differs."""
+        self._record.finish()
+
+    def forget_other_tables(self, key: str) -> list[str]:
+        """Delete tables of other features than those with this key, or not as they were written; name the latter.
+
+        Figures go with them: they are drawn again from the tables that stay.
+        """
+        record = self._record.read()
+        there = [file.stem for file in (self.path / "tables").glob("[!.]*")]
+        known = {Path(name).stem for name in record["sha256"] if name.startswith("tables/")}.union(there)
+        same = record["features"] == key
+        changed = [name for name in sorted(known) if not same or not self._record.holds(*_files_of(name))]
+        if changed or not same:
+            gone = [file for name in changed for file in _files_of(name)]
+            with files.writing(self.path):
+                for file in gone:
+                    (self.path / file).unlink(missing_ok=True)
+                if (self.path / "figures").exists():
+                    shutil.rmtree(self.path / "figures")
+            self._record.change(features=key, sha256=self._record.without(["figures/", *gone]))
+        return changed if same else []
+
+    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+        """Write a file of the run whole, then its hash."""
+        files.write_atomic(self.path / name, write)
+        self._record.add(name)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""
         table = validate(table, SCHEMAS[name])
-        folder = self.path / "tables"
         # 17 digits: a float read from the CSV is the float that was written.
-        files.write_atomic(folder / f"{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
-        files.write_atomic(folder / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
-        record = self._table_record()
-        hashes = {file: files.hash_file(folder / file) for file in (f"{name}.csv", f"{name}.parquet")}
-        files.write_json(folder / "source.json", {**record, "sha256": {**record.get("sha256", {}), **hashes}})
+        self._write(f"tables/{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
+        self._write(f"tables/{name}.parquet", lambda path: table.to_parquet(path, index=False))
 
     def write_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PDF, SVG and PNG (300 dpi)."""
@@ -244,14 +259,22 @@ class Run:
         figure.set_layout_engine("none")  # laid out once, not once a format
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}):
             for suffix in FIGURE_FORMATS:
-                files.write_atomic(
-                    self.figure_path(name, suffix),
+                self._write(
+                    f"figures/{name}.{suffix}",
                     lambda path, suffix=suffix: figure.savefig(path, dpi=300, metadata=metadata[suffix]),  # type: ignore[misc]
                 )
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `summary.json` or `provenance.json`."""
-        files.write_json(self.path / name, value)
+        self._write(name, lambda path: files.write_json(path, value))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write `config.yaml` or `report.html`."""
+        self._write(name, lambda path: files.write_text(path, text))
+
+
+def _files_of(table: str) -> tuple[str, str]:
+    return f"tables/{table}.csv", f"tables/{table}.parquet"
 
 
 def load(path: str | Path) -> Run:

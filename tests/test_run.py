@@ -75,7 +75,7 @@ def test_a_second_process_is_told_so(tmp_path, two_domains):
 def test_verify_reads_everything_and_names_what_differs(small_run, tmp_path):
     shutil.copytree(small_run.path, tmp_path / "run")
     run = load(tmp_path / "run")
-    assert len(run.verify()) == 6 + 2 * len(run.tables)
+    assert len(run.verify()) == 2 * 6 + 2 * len(run.tables) + len(list(run.path.glob("figures/*"))) + 4
     file = next((tmp_path / "run" / "features").rglob("*.npy"))
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
@@ -97,7 +97,7 @@ def test_verify_reads_everything_and_names_what_differs(small_run, tmp_path):
 def test_an_interrupted_run_is_not_taken_for_the_finished_one_before_it(small_run, tmp_path):
     shutil.copytree(small_run.path, tmp_path / "run")
     run = load(tmp_path / "run")
-    run.begin()
+    run.begin("2026-01-01T00:00:00+00:00")
     with pytest.raises(FeaturespaceError, match="is the run finished"):
         run.summary
     assert not run.report.exists() and run.tables["probe"] is not None

@@ -11,7 +11,6 @@ import jinja2
 import pandas as pd
 from PIL import Image
 
-from featurespace import files
 from featurespace.errors import FeaturespaceError
 from featurespace.report.findings import Finding, number, with_interval
 from featurespace.run import Run
@@ -73,7 +72,7 @@ def write_report(run: Run) -> None:
     provenance = run.provenance
     summary = run.summary
     found = [Finding(**each) for each in summary["findings"]]
-    files.write_text(run.report, template.render(
+    run.write_text("report.html", template.render(
         title=" / ".join(summary["models"]), summary=summary, lead=_lead(found), provenance=provenance, findings=found,
         sections=list(_sections(run, found)), match=_match_rows(run), total=sum(provenance["seconds"].values()),
     ))  # fmt: skip
