@@ -56,10 +56,7 @@ def analyze(
     options = arguments.collect(given, config, needed=() if into else ("models", "data"))
     options |= {"out": out, "into": into}
     if save_config:
-        try:
-            files.write_text(save_config, to_yaml(resolve(**options)[0]))
-        except OSError as error:
-            raise FeaturespaceError(f"--save-config {save_config} cannot be written ({error.strerror})") from error
+        files.write_text(save_config, to_yaml(resolve(**options)[0]))
     if dry_run:
         _print_plan(options, json_output=json_output, quiet=quiet)
         return
@@ -165,7 +162,8 @@ def report(
     from featurespace.run import load
 
     run = load(directory)
-    write_report(run)
+    with run.locked():
+        write_report(run)
     typer.echo(run.report)
 
 
@@ -178,7 +176,9 @@ def figures(
     from featurespace.run import load
 
     run = load(directory)
-    for name in draw_figures(run):
+    with run.locked():
+        names = draw_figures(run)
+    for name in names:
         typer.echo(run.figure_path(name))
 
 
@@ -186,7 +186,7 @@ def figures(
 def verify(
     directory: arguments.Directory,
 ) -> None:
-    """Read everything a run holds and compare the features with their hashes."""
+    """Read everything a run wrote and compare it with its hashes; the first file that differs is named."""
     from featurespace.run import load
 
     for name in load(directory).verify():
@@ -246,18 +246,18 @@ def _write_bug_report(error: Exception) -> str:
 
 
 def main() -> None:
-    """Run the command line; exit code 2 for what the user can repair, 1 for a bug of ours, 130 for Ctrl-C."""
-    try:
-        app()
-    except FeaturespaceError as error:
-        from rich.console import Console
-        from rich.markup import escape
+    """Run the command line; exit code 2 for what the user can repair, 1 for a bug of ours, 130 for Ctrl-C, 143 for SIGTERM."""
+    from featurespace.interrupts import ends_on_signals
 
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
-        sys.exit(2)
-    except Exception as error:
-        typer.echo(f"error: {_write_bug_report(error)}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on where it stopped", err=True)
-        sys.exit(130)
+    with ends_on_signals():
+        try:
+            app()
+        except FeaturespaceError as error:
+            from rich.console import Console
+            from rich.markup import escape
+
+            Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
+            sys.exit(2)
+        except Exception as error:
+            typer.echo(f"error: {_write_bug_report(error)}", err=True)
+            sys.exit(1)

@@ -10,9 +10,9 @@ PACKAGE = ROOT / "featurespace"
 
 # A room may import those before it in this list, and its own row's earlier entries are named below.
 ORDER = [
-    {"errors", "options"},
+    {"errors", "options", "interrupts"},
     {"files", "seeding", "progress"},
-    {"device"},
+    {"device", "record"},
     {"config", "provenance"},
     {"data"},
     {"models"},
