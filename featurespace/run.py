@@ -147,12 +147,12 @@ class Run:
         record = self._record.read()
         if not record["finished"]:
             raise FeaturespaceError(f"the run in {self.path} is unfinished; run the same command again to finish it")
-        stores = sorted(file.parent for file in self.path.glob(STORES))
-        for store in stores:
-            FeatureStore.open(store, verify=True)
         for name in record["sha256"]:
             if not self._record.holds(name):
                 raise FeaturespaceError(f"{self.path / name} is not what was written; run the same command again")
+        stores = sorted(file.parent for file in self.path.glob(STORES))
+        for store in stores:
+            FeatureStore.open(store, verify=True)
         return [*(str(store.relative_to(self.path)) for store in stores), *record["sha256"]]
 
     def stores(self) -> list[FeatureStore]:

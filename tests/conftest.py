@@ -81,3 +81,27 @@ def small_run(tmp_path_factory, two_domains, checkpoints):
         image_size=32,
         batch_size=20,
     )
+
+
+@pytest.fixture
+def analyze(tmp_path, rng, monkeypatch):
+    """A whole run in a moment: few images, one of them broken, three batches, a checkpoint after each, one figure."""
+    rows = []
+    for index in range(14):
+        path = tmp_path / f"{index}.png"
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+        rows.append({"path": path.name, "label": "ab"[index % 2], "group": index // 2})
+    (tmp_path / "8.png").write_bytes(b"broken")
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    from matplotlib.figure import Figure
+
+    import featurespace as fs
+
+    monkeypatch.setattr("featurespace.features.extract.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("featurespace.plots.all.figures", lambda tables: [("probe_by_depth", Figure((1, 1)))])
+    options = {"image_size": 32, "layers": "maxpool,pooled", "batch_size": 5, "control": False, "only": "similarity"}
+
+    def run(name, **changed):
+        return fs.analyze(["m=test_resnet@random"], [f"x={tmp_path / 'm.csv'}"], tmp_path / name, **options | changed)
+
+    return run
