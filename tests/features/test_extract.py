@@ -1,6 +1,8 @@
+import copy
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -9,7 +11,7 @@ from featurespace.data.specs import open_data
 from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as module
 from featurespace.features.extract import ExtractOptions, extract, input_batches
-from featurespace.models.load import load_model
+from featurespace.models.load import load_model, state_hash
 from featurespace.models.specs import parse_model_spec
 from featurespace.progress import Progress
 
@@ -45,12 +47,101 @@ def test_the_same_call_uses_what_is_there(tmp_path, model, data, monkeypatch):
     assert again.complete and again.manifest["batch_size"] == 20
 
 
-@pytest.mark.parametrize("change", [{"layers": ("pooled",)}, {"pool": "none"}, {"precision": "bf16"}])
-def test_a_changed_option_extracts_again(tmp_path, model, data, change):
-    extract(model, data, tmp_path / "s", options=OPTIONS)
-    before = (tmp_path / "s" / "manifest.json").read_text()
-    extract(model, data, tmp_path / "s", options=dataclasses.replace(OPTIONS, **change))
-    assert (tmp_path / "s" / "manifest.json").read_text() != before
+@pytest.fixture
+def passes(monkeypatch):
+    """The label of the data set of every extraction that was begun or gone on with."""
+    original, made = module._fill, []
+    monkeypatch.setattr(module, "_fill", lambda *args, **kwargs: (made.append(args[4].name), original(*args, **kwargs)))
+    return made
+
+
+def eight_images(folder, *, order=range(8), shade=20, label="abababab", group="11223344", split="train,test"):
+    rows = []
+    for index in order:
+        Image.new("RGB", (40, 40), (index * shade, 0, 0)).save(folder / f"{index}.png")
+        row = {
+            "path": f"{index}.png",
+            "label": label[index],
+            "group": group[index],
+            "split": split.split(",")[index % 2],
+        }
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(folder / "m.csv", index=False)
+    return open_data(f"x={folder / 'm.csv'}")
+
+
+def other_weights(model):
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        next(network.parameters()).mul_(-1)
+    return dataclasses.replace(model, network=network, weights_hash=state_hash(network.state_dict()))
+
+
+def other_form(**change):
+    return lambda model: dataclasses.replace(model, preprocessing=dataclasses.replace(model.preprocessing, **change))
+
+
+SAME = {
+    "the same call": {},
+    "batch size": {"options": {"batch_size": 3}},
+    "bad images": {"options": {"on_bad_image": "error"}},
+}
+OTHER = {
+    "weights": {"model": other_weights},
+    "image size": {"model": other_form(input_size=(3, 48, 48))},
+    "mean": {"model": other_form(mean=(0.5, 0.456, 0.406))},
+    "std": {"model": other_form(std=(0.229, 0.224, 0.5))},
+    "interpolation": {"model": other_form(interpolation="bicubic")},
+    "layers": {"options": {"layers": ("pooled",)}},
+    "pooling": {"options": {"pool": "none"}},
+    "precision": {"options": {"precision": "bf16"}},
+    "bytes of an image": {"images": {"shade": 21}},
+    "order of images": {"images": {"order": (1, 0, *range(2, 8))}},
+    "number of images": {"images": {"order": range(7)}},
+    "a label": {"images": {"label": "abababaa"}},
+    "a group": {"images": {"group": "11223345"}},
+    "a split": {"images": {"split": "test,train"}},
+}
+
+
+@pytest.mark.parametrize("change", [*SAME, *OTHER])
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_can_change_a_number_makes_features_again_and_nothing_else_does(
+    tmp_path, model, passes, monkeypatch, change, finished
+):
+    """A finished store is used or made again; an unfinished one is gone on with or begun again."""
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    options = ExtractOptions(batch_size=4)
+    with monkeypatch.context() as patch:
+        if not finished:
+            patch.setattr(module.FeatureStore, "finish", lambda store: None)
+        extract(model, eight_images(tmp_path), tmp_path / "s", options=options)
+    changed = (SAME | OTHER)[change]
+    told, progress = [], Progress()
+    monkeypatch.setattr(progress, "tell", told.append)
+    store = extract(
+        changed.get("model", lambda same: same)(model), eight_images(tmp_path, **changed.get("images", {})), tmp_path / "s",
+        options=dataclasses.replace(options, **changed.get("options", {})), progress=progress,
+    )  # fmt: skip
+    again = change in OTHER
+    assert len(passes) == (2 if again or not finished else 1)
+    assert told == ([] if again or finished else ["m on x: goes on after row 8 of 8"])
+    assert store.complete and store.manifest["batch_size"] == 4
+
+
+def test_another_number_of_threads_goes_on(tmp_path, model, data, monkeypatch):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.FeatureStore, "finish", lambda store: None)
+        extract(model, data, tmp_path / "s", options=OPTIONS)
+    threads, told, progress = torch.get_num_threads(), [], Progress()
+    monkeypatch.setattr(progress, "tell", told.append)
+    try:
+        torch.set_num_threads(threads + 1)
+        extract(model, data, tmp_path / "s", options=OPTIONS, progress=progress)
+    finally:
+        torch.set_num_threads(threads)
+    assert told == ["m on bright: goes on after row 72 of 72"]
 
 
 def test_batch_size_changes_values_by_rounding_only(tmp_path, model, data):

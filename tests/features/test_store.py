@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from featurespace.errors import FeaturespaceError
+from featurespace.features import store as module
 from featurespace.features.store import FeatureStore
 
 KEY = {"weights": "w", "data": "d"}
@@ -112,6 +115,53 @@ def test_rows_of_bad_images_are_taken_out(tmp_path):
     assert store.samples["id"].tolist() == ["i0", "i2", "i3", "i5"]
     np.testing.assert_array_equal(store["a.0"], [[0, 1], [2, 3], [4, 5], [6, 7]])
     assert [each["id"] for each in store.manifest["bad_images"]] == ["i1", "i4"]
+    np.save(tmp_path / "plain.npy", np.array(store["a.0"]))
+    assert (tmp_path / "plain.npy").read_bytes() == (tmp_path / "s" / "layers" / "a.0.npy").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_kill_while_files_are_cut_loses_no_row(tmp_path, monkeypatch, cut):
+    original, done = module._cut, []
+
+    def killed(*arguments):
+        if len(done) == cut:
+            raise KeyboardInterrupt
+        done.append(original(*arguments))
+
+    fill(create(tmp_path / "whole"), bad={1: "broken"}).finish()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "_cut", killed)
+        fill(create(tmp_path / "s"), bad={1: "broken"}).finish()
+    store = create(tmp_path / "s")
+    assert store.rows_done == 6
+    store.finish()
+    for name in ("layers/a.0.npy", "samples.parquet", "manifest.json"):
+        assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_blocks_are_reserved_and_a_sparse_copy_is_filled(tmp_path):
+    path = tmp_path / "s"
+    store = create(path, n=100_000)
+    file = path / "layers" / "a.0.npy"
+    size = file.stat().st_size
+    assert size == 128 + 4 * 2 * 100_000 and 512 * file.stat().st_blocks >= size
+    fill(store, upto=4).checkpoint(4)
+    content = file.read_bytes()
+    with open(file, "r+b") as handle:  # as some copying tools do
+        handle.truncate(256)
+        handle.truncate(size)
+    assert create(path, n=100_000).rows_done == 4
+    assert 512 * file.stat().st_blocks >= size and file.read_bytes() == content
+
+
+@pytest.mark.parametrize("change", [{"model": "other"}, {"rows_done": 4}, {"complete": False}, {"bad_images": [1]}])
+def test_a_changed_manifest_is_no_manifest(tmp_path, change):
+    fill(create(tmp_path / "s")).finish()
+    file = tmp_path / "s" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(FeaturespaceError, match=r"manifest\.json is not what was written; delete"):
+        FeatureStore.open(tmp_path / "s")
+    assert FeatureStore.matching(tmp_path / "s", KEY) is None and create(tmp_path / "s").rows_done == 0
 
 
 def test_no_store_and_another_format(tmp_path):
