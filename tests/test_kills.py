@@ -134,6 +134,7 @@ class Command:
         environment = {
             **os.environ, "HOME": str(home), "TMPDIR": str(temporary), "NO_COLOR": "1", "COLUMNS": "200",
             "MPLCONFIGDIR": str(caches), "XDG_CACHE_HOME": str(caches), "NUMBA_CACHE_DIR": str(caches),
+            "TORCHINDUCTOR_CACHE_DIR": str(caches),
         }  # fmt: skip
         return subprocess.Popen(
             [sys.executable, *self.python, *self.arguments], cwd=work, env=environment, text=True,
