@@ -73,7 +73,7 @@ def analyze(
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
             refuse_run_among_images(run, inputs)
-        run.begin(progress.started)  # only now: a missing file must not cost the finished report
+        run.begin(progress.started, to_yaml(config))  # only now: a missing file must not cost the finished report
         stores = extract_all(run, config, inputs, progress)
         pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
         for name in run.forget_other_tables(stores.key()):
@@ -116,10 +116,9 @@ def plan_analysis(
     return make_plan(inputs.networks, images, extract_options(config, inputs.device), run.path)
 
 
-def claim(run: Run, config: AnalyzeConfig, *, extending: bool = False, keep_config: bool = False) -> None:
-    """Take the run's directory; raises FeaturespaceError where it holds a run with another configuration."""
-    difference = None if extending else _difference(run, config)
-    run.claim(run.config.read_text("utf-8") if keep_config and not difference else to_yaml(config), difference)
+def claim(run: Run, config: AnalyzeConfig, *, extending: bool = False) -> None:
+    """Raise FeaturespaceError where the run's directory holds a run with another configuration."""
+    run.claim(None if extending else _difference(run, config))
 
 
 def _difference(run: Run, config: AnalyzeConfig) -> str | None:

@@ -59,12 +59,7 @@ def export(
         if layer not in known:
             raise unknown("layer", layer, known, where=str(run.path))
     folder = Path(out) if out is not None else run.path / "export"
-    try:
-        return WRITERS[form](folder, stores, set(layers or known), progress or Progress())
-    except OSError as error:
-        raise FeaturespaceError(
-            f"{folder} cannot be written ({error.strerror or error}); choose another --out, or make space"
-        ) from error
+    return WRITERS[form](folder, stores, set(layers or known), progress or Progress())
 
 
 def _chosen(run: Run, models: Sequence[str], data: Sequence[str]) -> list[FeatureStore]:

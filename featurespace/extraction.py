@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featurespace.analyze import claim, resolve, write_provenance
+from featurespace.config import to_yaml
 from featurespace.inputs import extract_all, read_inputs, refuse_run_among_images
 from featurespace.progress import Progress
 from featurespace.run import Run
@@ -43,16 +44,20 @@ def extract(
     config, run = resolve(models, data, out, **{"control": False, **options})
     with run.locked():
         finished = run.report.exists()
-        claim(run, config, keep_config=finished)
+        claim(run, config)
         before = {store.path: store.manifest["key_sha256"] for store in run.stores()}
         with progress.stage("read models and data"):
             inputs = read_inputs(config, progress)
             refuse_run_among_images(run, inputs)
+        if not finished:
+            run.begin(progress.started, to_yaml(config))
         stores = extract_all(run, config, inputs, progress)
         if any(before.get(store.path, key) != key for store, key in stores.store_keys()):
-            run.begin()  # what was made from the features that were there
-            run.forget_tables_of_other_features(stores.key())
+            run.begin(progress.started, to_yaml(config))  # what was made from the features that were there goes
+            run.forget_other_tables(stores.key())
         elif finished:
             return run
         write_provenance(run, config, inputs, progress)
+        if not run.tables:  # else an analysis is to be finished
+            run.finish()
     return run

@@ -63,7 +63,8 @@ class Record:
         self.change(finished=True)
 
     def _last_write(self) -> str:
-        names = [name for name in self.read()["sha256"] if name != "config.yaml"]  # which this process wrote just now
+        # Not the configuration, which this process wrote just now.
+        names = [name for name in self.read()["sha256"] if name != "config.yaml"]
         files_written = [*(self.folder / name for name in names), *self.folder.glob(STORES)]
         times = [file.stat().st_mtime for file in files_written if file.exists()]
         return datetime.fromtimestamp(max(times, default=0.0), UTC).isoformat(timespec="seconds")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FIGURE_FORMATS = ("pdf", "svg", "png")
 LAST = ("report.html", "summary.json", "provenance.json")  # what a finished run ends with
 RESERVED = (*LAST, NAME, "config.yaml", "tables", "figures", "features", "statistics")
+FOLDERS = ("", "tables", "figures", "statistics", "features/*/*", "export", "export/*/*")  # with files of ours
 CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -122,8 +123,9 @@ class Run:
                 ) from error
         try:
             with files.writing(self.path):
-                for folder in (self.path, self.path / "tables", self.path / "figures", *self.path.glob("features/*/*")):
-                    files.remove_partial(folder)
+                for folder in FOLDERS:
+                    for each in self.path.glob(folder) if folder else [self.path]:
+                        files.remove_partial(each)
             yield
         finally:
             lock.release()
@@ -181,30 +183,29 @@ class Run:
 
     # Writing ----------------------------------------------------------------------------------------------------
 
-    def claim(self, config_text: str, difference: str | None) -> None:
-        """Take the directory for a run, or go on with the same one; raises FeaturespaceError if it holds another.
+    def claim(self, difference: str | None) -> None:
+        """Raise FeaturespaceError where the directory holds another run, or files of somebody else.
 
         Parameters
         ----------
-        config_text : the resolved configuration, written at once
         difference : how a configuration already there differs, in words; None if there is none or it is the same
         """
         if difference:
             raise FeaturespaceError(
                 f"{self.path} holds another run ({difference}); choose another --out, or delete that directory"
             )
-        if not self.config.exists():
-            taken = [name for name in RESERVED if (self.path / name).exists()]
-            if taken:
-                raise FeaturespaceError(
-                    f"{self.path} is not empty and no run of ours: it holds {', '.join(taken)} but no config.yaml; "
-                    "choose another --out"
-                )
-        self.write_text("config.yaml", config_text)
+        taken = [name for name in RESERVED if (self.path / name).exists()]
+        if taken and not self.config.exists():
+            raise FeaturespaceError(
+                f"{self.path} is not empty and no run of ours: it holds {', '.join(taken)} but no config.yaml; "
+                "choose another --out"
+            )
 
-    def begin(self, started: str) -> None:
-        """Take away what a finished run ends with, so that an interrupted one is not taken for finished."""
+    def begin(self, started: str, config_text: str) -> None:
+        """Write the resolved configuration, and take away what a finished run ends with."""
+        files.write_text(self.config, config_text)  # first: by it the directory is known to be ours
         self._record.begin(started, LAST)
+        self._record.add("config.yaml")
         with files.writing(self.path):
             for name in LAST:
                 (self.path / name).unlink(missing_ok=True)
@@ -269,7 +270,7 @@ class Run:
         self._write(name, lambda path: files.write_json(path, value))
 
     def write_text(self, name: str, text: str) -> None:
-        """Write `config.yaml` or `report.html`."""
+        """Write `report.html`."""
         self._write(name, lambda path: files.write_text(path, text))
 
 

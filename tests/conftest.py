@@ -101,7 +101,11 @@ def analyze(tmp_path, rng, monkeypatch):
     monkeypatch.setattr("featurespace.plots.all.figures", lambda tables: [("probe_by_depth", Figure((1, 1)))])
     options = {"image_size": 32, "layers": "maxpool,pooled", "batch_size": 5, "control": False, "only": "similarity"}
 
+    table = pd.DataFrame(rng.normal(size=(14, 3)), columns=list("uvw")).assign(id=[row["path"] for row in rows])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    models = ["m=test_resnet@random", f"t={tmp_path / 't.csv'}"]
+
     def run(name, **changed):
-        return fs.analyze(["m=test_resnet@random"], [f"x={tmp_path / 'm.csv'}"], tmp_path / name, **options | changed)
+        return fs.analyze(models, [f"x={tmp_path / 'm.csv'}"], tmp_path / name, **options | changed)
 
     return run

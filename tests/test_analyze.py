@@ -398,4 +398,14 @@ def test_into_says_what_does_not_fit(arguments, tmp_path):
         fs.analyze(models[1:], into=tmp_path / "r", layers="blocks")
     with pytest.raises(FeaturespaceError, match="before"):
         fs.analyze(["before=test_resnet@random"], into=tmp_path / "r")
-    assert fs.load(tmp_path / "r").report.exists()
+    assert fs.load(tmp_path / "r").verify()
+
+
+def test_a_wrong_model_is_not_added_to_the_run(arguments, tmp_path):
+    models, data = arguments
+    fs.analyze(models[:1], data, tmp_path / "r", layers="stages", **FAST)
+    with pytest.raises(FeaturespaceError, match=r"nowhere\.pth"):
+        fs.analyze(["b=test_resnet@nowhere.pth"], into=tmp_path / "r")
+    run = fs.load(tmp_path / "r")
+    assert run.verify() and run.report.exists() and "nowhere" not in run.config.read_text()
+    assert fs.analyze(models[1:], into=tmp_path / "r").summary["models"] == ["before", "after"]

@@ -38,7 +38,8 @@ def damage(analyze, tmp_path):
         other = next(
             each for each in (*sorted(file.parent.glob(f"*{file.suffix}")), run.config, run.report) if each != file
         )
-        changed = DAMAGES[how](file.read_bytes(), other.read_bytes(), (older / name).read_bytes())
+        before = older / name if (older / name).exists() else other
+        changed = DAMAGES[how](file.read_bytes(), other.read_bytes(), before.read_bytes())
         if changed is None:
             file.unlink()
         else:
@@ -62,7 +63,8 @@ def test_a_damaged_file_is_named_by_verify_and_made_again_by_the_next_command(da
         content = (run.path / name).read_bytes()
         make(name, how)
         changed = not (run.path / name).exists() or (run.path / name).read_bytes() != content
-        if changed and name != "hashes.json":
+        # Results that are remembered are no part of what a run says, and checked when they are used.
+        if changed and name != "hashes.json" and not name.startswith("statistics/"):
             with pytest.raises(fs.FeaturespaceError, match=re.escape(Path(name).name)):
                 run.verify()
         assert changed or how in ("older", "swapped"), name  # nothing in it depends on the image

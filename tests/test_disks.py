@@ -21,7 +21,7 @@ def test_temporary_files_of_a_killed_process_are_cleaned_up_and_those_of_a_livin
     run = analyze("r")
     with subprocess.Popen([sys.executable, "-c", "pass"]) as dead:
         dead.wait()
-    folders = [run.path, run.path / "tables", run.path / "figures", run.store_path("m", "x")]
+    folders = [run.path, run.path / "tables", run.path / "figures", run.path / "statistics", run.store_path("m", "x")]
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
         for folder in folders:
             for process in (dead, living):

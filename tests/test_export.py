@@ -19,8 +19,9 @@ def features(tmp_path_factory, two_domains, checkpoints):
 def test_extract_writes_features_and_where_they_come_from(features):
     _, data, run = features
     assert sorted(path.name for path in run.path.iterdir() if not path.name.startswith(".")) == [
-        "config.yaml", "features", "provenance.json",
+        "config.yaml", "features", "hashes.json", "provenance.json",
     ]  # fmt: skip
+    assert run.verify()
     assert {(store.manifest["model"], store.manifest["data"]) for store in run.stores()} == {
         (model, name) for model in ("a", "b") for name in ("bright", "dark")
     }

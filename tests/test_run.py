@@ -38,25 +38,26 @@ def test_no_run(tmp_path):
 
 def test_a_directory_of_another_run_is_refused(tmp_path):
     run = Run(tmp_path / "r")
-    run.claim("seed: 0\n", None)
-    run.claim("seed: 0\n", None)
+    run.claim(None)
+    run.begin("2026-01-01T00:00:00+00:00", "seed: 0\n")
+    run.claim(None)
     with pytest.raises(FeaturespaceError, match=r"holds another run \(seed: 0 there, 1 now\); choose another --out"):
-        run.claim("seed: 1\n", "seed: 0 there, 1 now")
+        run.claim("seed: 0 there, 1 now")
     assert run.config.read_text() == "seed: 0\n"
 
 
 def test_a_directory_with_other_peoples_files_is_refused_only_where_names_collide(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    Run(tmp_path).claim("seed: 0\n", None)
+    Run(tmp_path).claim(None)
     (tmp_path / "other" / "tables").mkdir(parents=True)
     with pytest.raises(FeaturespaceError, match="is not empty and no run of ours: it holds tables"):
-        Run(tmp_path / "other").claim("seed: 0\n", None)
+        Run(tmp_path / "other").claim(None)
 
 
 def test_an_output_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FeaturespaceError, match="cannot be written .*choose another --out"):
-        Run(tmp_path / "file" / "run").claim("seed: 0\n", None)
+        Run(tmp_path / "file" / "run").begin("2026-01-01T00:00:00+00:00", "seed: 0\n")
 
 
 def test_a_second_process_is_told_so(tmp_path, two_domains):
@@ -97,7 +98,7 @@ def test_verify_reads_everything_and_names_what_differs(small_run, tmp_path):
 def test_an_interrupted_run_is_not_taken_for_the_finished_one_before_it(small_run, tmp_path):
     shutil.copytree(small_run.path, tmp_path / "run")
     run = load(tmp_path / "run")
-    run.begin("2026-01-01T00:00:00+00:00")
+    run.begin("2026-01-01T00:00:00+00:00", "seed: 0\n")
     with pytest.raises(FeaturespaceError, match="is the run finished"):
         run.summary
     assert not run.report.exists() and run.tables["probe"] is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from featurespace import files
 
 ROOMS = ("metrics", "stats", "tables")
+SEAL_BYTES = 32
 
 
 class Result(NamedTuple):
@@ -48,12 +50,12 @@ class Memo:
         file = self._file(kind, key)
         if file is None or not file.is_file():
             return None
-        try:
-            with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            rows = json.loads(str(arrays.pop("rows")))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        content = file.read_bytes()
+        if not content.startswith(_seal(file, content[SEAL_BYTES:])):
             return None
+        with np.load(io.BytesIO(content[SEAL_BYTES:]), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        rows = json.loads(str(arrays.pop("rows")))
         self.used.add(file)
         self.recalled += 1
         return Result(rows, arrays)
@@ -63,21 +65,29 @@ class Memo:
         self.made += 1
         file = self._file(kind, key)
         if file is not None:
-            rows = np.array(json.dumps(result.rows, default=_plain))
-            files.write_atomic(file, lambda path: np.savez(path, rows=rows, **result.arrays))  # type: ignore[arg-type]
+            buffer = io.BytesIO()
+            np.savez(buffer, rows=np.array(json.dumps(result.rows, default=_plain)), **result.arrays)  # type: ignore[arg-type]
+            content = buffer.getvalue()
+            files.write_atomic(file, lambda path: path.write_bytes(_seal(file, content) + content))
             self.used.add(file)
         return result
 
     def forget_unused(self, kinds: set[str]) -> None:
         """Delete results of these kinds that nobody asked for since this object was made."""
-        for file in self.folder.glob("*.npz") if self.folder else ():
+        for file in self.folder.glob("*.result") if self.folder else ():
             if file.name.split("-")[0] in kinds and file not in self.used:
-                file.unlink()
+                with files.writing(file):
+                    file.unlink()
 
     def _file(self, kind: str, key: dict[str, Any]) -> Path | None:
         if self.folder is None:
             return None
-        return self.folder / f"{kind}-{files.hash_value({'code': _code(), **key})}.npz"
+        return self.folder / f"{kind}-{files.hash_value({'code': _code(), **key})}.result"
+
+
+def _seal(file: Path, content: bytes) -> bytes:
+    """Return what the file begins with: a hash of its name and content, so that none stands for another."""
+    return hashlib.sha256(file.name.encode() + content).digest()
 
 
 def _plain(value: Any) -> Any:

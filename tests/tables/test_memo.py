@@ -36,6 +36,16 @@ def test_a_damaged_file_is_as_none(tmp_path, damage):
     assert Memo(tmp_path).recall("probe", {}, lambda: RESULT).rows
 
 
+def test_a_file_in_the_place_of_another_is_as_none(tmp_path):
+    memo = Memo(tmp_path)
+    memo.recall("probe", {"a": 1}, lambda: RESULT)
+    memo.recall("probe", {"a": 2}, lambda: RESULT)
+    first, second = tmp_path.iterdir()
+    first.write_bytes(second.read_bytes())
+    found = [memo.find("probe", {"a": a}) for a in (1, 2)]
+    assert sorted(result is None for result in found) == [False, True]
+
+
 def test_results_that_nobody_asks_for_are_forgotten_by_kind(tmp_path):
     memo = Memo(tmp_path)
     for kind in ("probe", "gap"):
