@@ -193,13 +193,13 @@ with ends_on_signals():
 
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments_change_no_bit(tmp_path, two_domains):
-    """SIGKILL, SIGTERM and SIGINT over the whole duration of a run of every analysis, five on each directory."""
+    """SIGKILL, SIGTERM and SIGINT over the whole duration of a run of every analysis, six on each directory."""
     (tmp_path / "driver.py").write_text(DRIVER)
     rng = np.random.default_rng(0)
     models = ["a=mobilenetv3_small_050@random", "b=test_resnet@random"]
 
     def command(name):
-        options = ["--image-size", "48", "--batch-size", "10"]
+        options = ["--image-size", "48", "--batch-size", "5", "--layers", "stages"]
         return Command(tmp_path / name, models, sources(two_domains), options, python=(str(tmp_path / "driver.py"),))
 
     whole = command("whole")
@@ -212,9 +212,9 @@ def test_thirty_kills_at_random_moments_change_no_bit(tmp_path, two_domains):
     expected = contents(whole.run.path)
     assert contents(again.run.path) == expected
     killed = 0
-    for directory in range(6):
+    for directory in range(5):
         one = command(f"killed{directory}")
-        for _ in range(5):
+        for _ in range(6):
             killed += end(
                 one.start(),
                 after=rng.uniform(0.1, duration),
