@@ -239,10 +239,15 @@ def _write_bug_report(error: Exception) -> str:
     from featurespace.provenance import command_line, installed_versions, machine
 
     facts = {"command": command_line(), "versions": installed_versions(), "machine": machine()}
-    handle, path = tempfile.mkstemp(prefix="featurespace-bug-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(facts, indent=2) + "\n\n" + "".join(traceback.format_exception(error)))
-    return f"this is a bug of featurespace ({type(error).__name__}: {error}); please report it with the file {path}"
+    text = json.dumps(facts, indent=2) + "\n\n" + "".join(traceback.format_exception(error))
+    what = f"this is a bug of featurespace ({type(error).__name__}: {error}); please report it with"
+    try:
+        handle, path = tempfile.mkstemp(prefix="featurespace-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:  # the temporary folder is full, say
+        return f"{what} this:\n{text}"
+    return f"{what} the file {path}"
 
 
 def main() -> None:

@@ -267,11 +267,13 @@ class Run:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `summary.json` or `provenance.json`."""
-        self._write(name, lambda path: files.write_json(path, value))
+        files.write_json(self.path / name, value)
+        self._record.add(name)
 
     def write_text(self, name: str, text: str) -> None:
         """Write `report.html`."""
-        self._write(name, lambda path: files.write_text(path, text))
+        files.write_text(self.path / name, text)
+        self._record.add(name)
 
 
 def _files_of(table: str) -> tuple[str, str]:

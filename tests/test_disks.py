@@ -8,11 +8,14 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 from oracles.runs import contents
 
 import featurespace as fs
-from featurespace import files
+from featurespace import files, plan
 from featurespace.features import store as storing
+from featurespace.models.checkpoint import write_checkpoint
+from featurespace.models.manifest import REQUIRED
 
 fcntl = pytest.importorskip("fcntl", reason="not on Windows")
 
@@ -71,6 +74,26 @@ def test_a_full_disk_is_an_error_before_the_first_image_and_no_crash(small_disk,
     arguments = {"key": {}, "names": ("m", "d"), "samples": samples, "widths": {"a": 10}, "batch_size": 8}
     with pytest.raises(fs.FeaturespaceError, match=r"layers/a\.npy cannot be written .*the disk is full"):
         storing.FeatureStore.create(tmp_path / "disk" / "s", **arguments)
+
+
+def test_a_checkpoint_that_does_not_fit_is_told_and_leaves_nothing(small_disk, tmp_path):
+    manifest = dict.fromkeys(REQUIRED, 0)
+    with pytest.raises(fs.FeaturespaceError, match=r"w\.safetensors cannot be written .*the disk is full"):
+        write_checkpoint(tmp_path / "disk" / "w.safetensors", {"w": torch.zeros(100_000)}, manifest)
+    assert not list((tmp_path / "disk").iterdir())
+
+
+def test_blocks_that_are_not_there_do_not_count_as_space_for_features(tmp_path, monkeypatch):
+    layers = tmp_path / "features" / "m" / "d" / "layers"
+    layers.mkdir(parents=True)
+    with open(layers / "a.npy", "wb") as handle:
+        handle.truncate(10**6)
+    monkeypatch.setattr(plan, "_free_bytes", lambda path: 1000)
+    monkeypatch.setattr("featurespace.features.extract.layer_widths", lambda model, options: {"a": 100})
+    with pytest.raises(fs.FeaturespaceError, match="the features need 43.0 KiB, and the disk of .* has 1000 B left"):
+        plan.check_disk([None], {"d": 100}, None, tmp_path)
+    (layers / "a.npy").write_bytes(bytes(10**6))
+    plan.check_disk([None], {"d": 100}, None, tmp_path)
 
 
 def test_a_disk_that_can_only_be_read_is_told(analyze, small_disk):

@@ -211,6 +211,7 @@ def test_thirty_kills_at_random_moments_change_no_bit(tmp_path, two_domains):
     duration = time.monotonic() - start
     expected = contents(whole.run.path)
     assert contents(again.run.path) == expected
+    data = contents(two_domains[0].parent.parent)
     killed = 0
     for directory in range(5):
         one = command(f"killed{directory}")
@@ -224,7 +225,7 @@ def test_thirty_kills_at_random_moments_change_no_bit(tmp_path, two_domains):
         assert contents(one.run.path) == expected, directory
         assert report_but_for_times(one.run.path) == report_but_for_times(whole.run.path)
         assert one.run.verify() and one.written_elsewhere() == [] and not list(one.root.rglob("*.partial*"))
-    assert killed > 20
+    assert killed > 20 and contents(two_domains[0].parent.parent) == data
 
 
 def end(process, *, after, number):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from featurespace.errors import FeaturespaceError
@@ -75,7 +75,8 @@ def write_checkpoint(path: str | Path, network_state: Mapping[str, Tensor], mani
     text = json.dumps(dict(manifest), allow_nan=False, default=str)
     # safetensors sorts its entries, so the order of the network travels in the metadata.
     metadata = {"format": "pt", KEY: text, "order": json.dumps(list(tensors))}
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    content = save(tensors, metadata=metadata)  # save_file would tell a full disk as an error of safetensors
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
     write_json(path.with_suffix(".json"), json.loads(text))
     return path
 
