@@ -53,7 +53,8 @@ def extract(
             run.begin(progress.started, to_yaml(config))
         stores = extract_all(run, config, inputs, progress)
         if any(before.get(store.path, key) != key for store, key in stores.store_keys()):
-            run.begin(progress.started, to_yaml(config))  # what was made from the features that were there goes
+            if finished:
+                run.begin(progress.started, to_yaml(config))  # what was made from the features that were there goes
             run.forget_other_tables(stores.key())
         elif finished:
             return run
