@@ -59,7 +59,7 @@ def killed_at(at, monkeypatch, run):
     return False
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_write_changes_no_bit(analyze, tmp_path, monkeypatch, step):
     expected = contents(analyze("whole").path)
     for at in range(1, 1000, step):
@@ -74,7 +74,7 @@ def test_kills_in_a_row_change_no_bit(analyze, tmp_path, monkeypatch):
     expected = contents(analyze("whole").path)
     kills = 1
     while killed_at(kills, monkeypatch, lambda: analyze("killed")):
-        kills += 3
+        kills += 4
     assert contents(tmp_path / "killed") == expected and kills > 100
 
 
@@ -97,6 +97,34 @@ def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp
         if not killed_at(at, monkeypatch, lambda: analyze("killed", only="probe")):
             break
         assert contents(analyze("killed", only="probe").path) == expected, f"killed at write {at}"
+        shutil.rmtree(tmp_path / "killed")
+
+
+def test_a_killed_addition_to_a_run_changes_no_bit(analyze, tmp_path, monkeypatch):
+    def add(name):
+        return fs.analyze(["b=test_resnet@random"], into=tmp_path / name)
+
+    analyze("whole")
+    expected = contents(add("whole").path)
+    for at in range(1, 1000, 60):
+        analyze("killed")
+        if not killed_at(at, monkeypatch, lambda: add("killed")):
+            break
+        assert contents(add("killed").path) == expected, f"killed at write {at}"
+        shutil.rmtree(tmp_path / "killed")
+
+
+def test_a_killed_extraction_goes_on(analyze, tmp_path, monkeypatch):
+    def extract(name):
+        options = {"image_size": 32, "layers": "pooled", "batch_size": 5}
+        return fs.extract(["m=test_resnet@random"], [f"x={tmp_path / 'm.csv'}"], tmp_path / name, **options)
+
+    expected = contents(extract("whole").path)
+    for at in range(1, 1000, 7):
+        if not killed_at(at, monkeypatch, lambda: extract("killed")):
+            break
+        run = extract("killed")
+        assert contents(run.path) == expected and run.verify(), f"killed at write {at}"
         shutil.rmtree(tmp_path / "killed")
 
 
