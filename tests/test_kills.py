@@ -96,6 +96,10 @@ def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp
         analyze("killed")
         if not killed_at(at, monkeypatch, lambda: analyze("killed", only="probe")):
             break
+        run = fs.Run(tmp_path / "killed")
+        if not run.report.exists():
+            with pytest.raises(fs.FeaturespaceError, match="unfinished"):
+                run.verify()
         assert contents(analyze("killed", only="probe").path) == expected, f"killed at write {at}"
         shutil.rmtree(tmp_path / "killed")
 
