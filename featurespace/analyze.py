@@ -22,6 +22,7 @@ from featurespace.inputs import (
     raw_pixels,
     read_inputs,
     refuse_run_among_images,
+    with_controls,
 )
 from featurespace.progress import Progress
 from featurespace.run import Run, load
@@ -74,7 +75,7 @@ def analyze(
             inputs = read_inputs(config, progress)
             refuse_run_among_images(run, inputs)
         run.begin(progress.started, to_yaml(config))  # only now: a missing file must not cost the finished report
-        stores = extract_all(run, config, inputs, progress)
+        inputs, stores = extract_all(run, config, inputs, progress)
         pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
         for name in run.forget_other_tables(stores.key()):
             progress.tell(f"table {name!r} was not what an earlier command wrote and is taken away")
@@ -111,7 +112,8 @@ def plan_analysis(
     from featurespace.plan import make_plan
 
     config, run = resolve(models, data, out, into=into, **options)
-    inputs = read_inputs(config, progress or Progress())
+    progress = progress or Progress()
+    inputs = with_controls(read_inputs(config, progress), config, progress)
     images = {each.name: len(each) for each in inputs.images}
     return make_plan(inputs.networks, images, extract_options(config, inputs.device), run.path)
 

@@ -51,7 +51,7 @@ def extract(
             refuse_run_among_images(run, inputs)
         if not finished:
             run.begin(progress.started, to_yaml(config))
-        stores = extract_all(run, config, inputs, progress)
+        inputs, stores = extract_all(run, config, inputs, progress)
         if any(before.get(store.path, key) != key for store, key in stores.store_keys()):
             if finished:
                 run.begin(progress.started, to_yaml(config))  # what was made from the features that were there goes

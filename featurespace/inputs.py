@@ -18,6 +18,7 @@ from featurespace.run import Run
 if TYPE_CHECKING:
     from featurespace.data.dataset import ImageData
     from featurespace.features.extract import ExtractOptions
+    from featurespace.features.store import FeatureStore
     from featurespace.features.table import FeatureTable
     from featurespace.models.load import Model
     from featurespace.tables.stores import Stores
@@ -50,7 +51,7 @@ class Inputs:
 
 
 def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
-    """Read every model and data set, and make the controls; raises FeaturespaceError before any long work."""
+    """Read every model and data set; raises FeaturespaceError before any long work."""
     from featurespace.data.specs import open_all
     from featurespace.device import resolve_device, set_threads
     from featurespace.features.table import read_feature_table
@@ -80,17 +81,23 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
         if model.match is not None:
             progress.say(f"{model.label}: {model.match.summary()}")
         loaded.append(model)
-    networks = [model for model in loaded if isinstance(model, Model)]
-    _tell_sizes(networks, progress)
-    controls = _controls(networks, {model.label for model in loaded}, images, config, progress)
-    by_arch = {control.arch: control.label for control in controls}
-    owners = {model.label: by_arch[model.arch] for model in networks if model.arch in by_arch}
+    _tell_sizes([model for model in loaded if isinstance(model, Model)], progress)
     hashes = {each.name: each.fingerprint() for each in images}
     for name, other in combinations(hashes, 2):
         if hashes[name] == hashes[other]:
             progress.say(f"{name} and {other} hold the same images")
     _tell_details(loaded, images, threads, device, progress)
-    return Inputs([*loaded, *controls], owners, images, hashes, threads, device)
+    return Inputs(loaded, {}, images, hashes, threads, device)
+
+
+def with_controls(inputs: Inputs, config: AnalyzeConfig, progress: Progress) -> Inputs:
+    """Return the inputs with an untrained control of every architecture, last; this runs images through it."""
+    with progress.stage("controls"):
+        taken = {model.label for model in inputs.models}
+        controls = _controls(inputs.networks, taken, inputs.images, config, progress)
+    by_arch = {control.arch: control.label for control in controls}
+    owners = {model.label: by_arch[model.arch] for model in inputs.networks if model.arch in by_arch}
+    return replace(inputs, models=[*inputs.models, *controls], controls=owners)
 
 
 def _tell_details(
@@ -185,32 +192,52 @@ def extract_options(config: AnalyzeConfig, device: str) -> ExtractOptions:
     )  # fmt: skip
 
 
-def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress) -> Stores:
-    """Return the features of every model on every data set."""
-    from featurespace.features.extract import extract
+def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress) -> tuple[Inputs, Stores]:
+    """Return the features of every model on every data set, and the inputs with the controls.
+
+    The models come first: making a control takes a while, and the user sees the first batch before.
+    """
     from featurespace.features.table import store_table
     from featurespace.plan import check_disk
     from featurespace.tables.stores import Stores
 
     options = extract_options(config, inputs.device)
-    check_disk(inputs.networks, {data.name: len(data) for data in inputs.images}, options, run.path)
-    stores = {}
-    with progress.stage("features"):
-        for data in inputs.images:
+    one_each = list({model.arch: model for model in inputs.networks}.values()) if config.control else []
+    images = {data.name: len(data) for data in inputs.images}
+    check_disk([*inputs.networks, *one_each], images, options, run.path)
+    stores = _extract(run, inputs, inputs.networks, options, progress)
+    for data in inputs.images if inputs.tables else []:
+        # A table of features takes part with the images that the networks could read.
+        read = [store.samples["id"] for (_, name), store in stores.items() if name == data.name]
+        rows = _rows_of(data, read[-1]) if read else np.arange(len(data))
+        for table in inputs.tables:
+            path = run.store_path(table.label, data.name)
             fingerprint = inputs.hashes[data.name]
-            for model in inputs.networks:
-                path = run.store_path(model.label, data.name)
-                store = extract(model, data, path, options=options, fingerprint=fingerprint, progress=progress)
-                stores[model.label, data.name] = store
-                read = store.samples["id"]
-            # A table of features takes part with the images that the networks could read.
-            rows = _rows_of(data, read) if inputs.networks else np.arange(len(data))
-            for table in inputs.tables:
-                path = run.store_path(table.label, data.name)
-                stores[table.label, data.name] = store_table(table, data.subset(rows), path, fingerprint=fingerprint)
-    order = {model.label: place for place, model in enumerate(inputs.models)}
-    ordered = dict(sorted(stores.items(), key=lambda item: order[item[0][0]]))
-    return Stores(ordered, inputs.controls, run.memo())
+            stores[table.label, data.name] = store_table(table, data.subset(rows), path, fingerprint=fingerprint)
+    inputs = with_controls(inputs, config, progress)
+    trained = {model for model, _ in stores}
+    controls = [model for model in inputs.networks if model.label not in trained]
+    stores |= _extract(run, inputs, controls, options, progress)
+    ordered = {
+        (model.label, data.name): stores[model.label, data.name] for data in inputs.images for model in inputs.models
+    }
+    return inputs, Stores(ordered, inputs.controls, run.memo())
+
+
+def _extract(
+    run: Run, inputs: Inputs, networks: list[Model], options: ExtractOptions, progress: Progress
+) -> dict[tuple[str, str], FeatureStore]:
+    from featurespace.features.extract import extract
+
+    with progress.stage("features"):
+        return {
+            (model.label, data.name): extract(
+                model, data, run.store_path(model.label, data.name), options=options,
+                fingerprint=inputs.hashes[data.name], progress=progress,
+            )
+            for data in inputs.images
+            for model in networks
+        }  # fmt: skip
 
 
 def raw_pixels(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, np.ndarray]:
