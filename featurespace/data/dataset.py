@@ -24,6 +24,7 @@ class Images(Protocol):
     """Where the images of a data set are: files, or one array."""
 
     def image(self, index: int) -> Image | np.ndarray: ...  # noqa: D102
+    def pixels(self, rows: np.ndarray, channels: int, height: int, width: int) -> np.ndarray | None: ...  # noqa: D102
     def digest(self, index: int) -> str: ...  # noqa: D102
     def header(self, index: int) -> Header | None: ...  # noqa: D102
     def take(self, rows: np.ndarray) -> Images: ...  # noqa: D102

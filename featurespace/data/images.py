@@ -44,6 +44,9 @@ class ImageFiles:
         """Return image number ``index``; raises FeaturespaceError if it cannot be read."""
         return read_image(self.paths[index])
 
+    def pixels(self, rows: np.ndarray, channels: int, height: int, width: int) -> None:
+        """Return nothing: files are read one by one."""
+
     def digest(self, index: int) -> str:
         """Return a hash of the file's bytes; of a file that cannot be read, the same for all of them."""
         try:

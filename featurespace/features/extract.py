@@ -119,7 +119,12 @@ def input_batches(
     channels, height, width = form.input_size
 
     def load(rows: np.ndarray, inputs: np.ndarray) -> dict[int, str]:
-        bad = {}
+        bad: dict[int, str] = {}
+        ready = data.images.pixels(rows, channels, height, width)
+        if ready is not None:
+            inputs[:] = ready
+            normalised(inputs, form)
+            return bad
         for place, row in enumerate(rows.tolist()):
             try:
                 inputs[place] = network_pixels(data.image(row), form)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from featurespace.data.specs import open_data
+from featurespace.data.transforms import network_input
 from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as module
 from featurespace.features.extract import ExtractOptions, extract, input_batches
@@ -237,3 +238,14 @@ def test_nan_features_name_model_layer_and_count(tmp_path, data):
         extract(broken, data, tmp_path / "s", options=OPTIONS)
     with pytest.raises(FeaturespaceError, match="NaN"):  # and again from the finished store
         extract(broken, data, tmp_path / "s", options=OPTIONS)
+
+
+def test_arrays_of_the_networks_size_are_read_as_any_other(tmp_path, rng, model):
+    images = rng.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=images)
+    data = open_data(f"x={tmp_path / 'a.npz'}").subset(np.array([4, 2, 9, 0, 5]))
+    form = dataclasses.replace(model.preprocessing, input_size=(3, 32, 32))
+    assert data.images.pixels(np.arange(2), *form.input_size) is not None
+    (_, inputs, _), *_ = input_batches(data, form, batch_size=5)
+    alone = np.stack([network_input(data.image(index), form) for index in range(5)])
+    assert np.array_equal(inputs, alone)
