@@ -259,9 +259,9 @@ def main() -> None:
             app()
         except FeaturespaceError as error:
             from rich.console import Console
-            from rich.markup import escape
+            from rich.text import Text
 
-            Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
+            Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "red"), f" {error}"))
             sys.exit(2)
         except Exception as error:
             typer.echo(f"error: {_write_bug_report(error)}", err=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
-from featurespace.progress import Progress
+from featurespace.progress import Progress, shortened
 from featurespace.run import Run, load
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def _chosen(run: Run, models: Sequence[str], data: Sequence[str]) -> list[Featur
     if not stores:
         raise FeaturespaceError(
             f"{run.path} holds no finished features; `featurespace extract` or `analyze` with --out {run.path} makes them"
+        )
+    if run.unfinished():
+        raise FeaturespaceError(
+            f"the features of {shortened(run.unfinished())} in {run.path} are unfinished or damaged; run the command that "
+            "made them again, then export"
         )
     for what, wanted in (("model", models), ("data", data)):
         known = list(dict.fromkeys(store.manifest[what] for store in stores))

@@ -117,13 +117,13 @@ class RichProgress(Progress):
 
     def tell(self, message: str) -> None:
         """Print a message."""
-        from rich.markup import escape
+        from rich.text import Text
 
-        self.console.print(f"[yellow]•[/yellow] {escape(visible(message))}", soft_wrap=True)
+        self.console.print(Text.assemble(("•", "yellow"), f" {visible(message)}"), soft_wrap=True)
 
     def detail(self, message: str) -> None:
         """Print a message where details were asked for."""
-        from rich.markup import escape
+        from rich.text import Text
 
         if self.verbose:
-            self.console.print(f"[dim]  {escape(visible(message))}[/dim]", soft_wrap=True)
+            self.console.print(Text(f"  {visible(message)}", style="dim"), soft_wrap=True)

@@ -165,6 +165,12 @@ class Run:
                 found.append(FeatureStore.open(file.parent))
         return found
 
+    def unfinished(self) -> list[str]:
+        """Return what an interrupted extraction left, as ``MODEL on DATA``."""
+        finished = {store.path for store in self.stores()}
+        folders = [file.parent for file in sorted(self.path.glob(STORES)) if file.parent not in finished]
+        return [" on ".join(folder.relative_to(self.path / "features").parts) for folder in folders]
+
     @property
     def summary(self) -> dict[str, Any]:
         """What the run found, in short: `summary.json`."""

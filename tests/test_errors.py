@@ -38,3 +38,13 @@ def test_a_name_can_do_nothing_to_a_terminal(text, shown):
     progress = Progress()
     progress.say(text)
     assert visible(text) == str(FeaturespaceError(text)) == progress.messages[0] == visible(shown) == shown
+
+
+def test_brackets_and_backslashes_of_a_message_are_printed_as_they_are(capsys):
+    from featurespace.progress import RichProgress
+
+    progress = RichProgress(verbose=True)
+    progress.say("C:\\data\\[bold]x\\")
+    progress.detail("a [red]b\\")
+    printed = capsys.readouterr().err
+    assert "C:\\data\\[bold]x\\\n" in printed and "a [red]b\\\n" in printed

@@ -110,3 +110,12 @@ def test_errors_name_what_there_is(features, arguments, message):
 def test_a_run_without_features(tmp_path):
     with pytest.raises(FeaturespaceError, match="holds no run"):
         fs.export(tmp_path)
+
+
+def test_unfinished_features_are_not_left_out_in_silence(features, tmp_path):
+    import shutil
+
+    shutil.copytree(features[2].path, tmp_path / "r")
+    (next((tmp_path / "r").glob("features/b/dark/manifest.json"))).write_text("{}")
+    with pytest.raises(FeaturespaceError, match="features of b on dark in .* are unfinished or damaged"):
+        fs.export(tmp_path / "r", out=tmp_path / "x")

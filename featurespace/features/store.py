@@ -203,8 +203,9 @@ class FeatureStore(Mapping[str, np.ndarray]):
     def checkpoint(self, rows_done: int) -> None:
         """Make the first ``rows_done`` rows count: flush them to disk, then say so in the manifest."""
         for layer in self.manifest["layers"]:
-            with files.writing(self.path / layer["file"]):
-                files.sync(self.path / layer["file"])
+            if rows_done:  # no row counts yet otherwise
+                with files.writing(self.path / layer["file"]):
+                    files.sync(self.path / layer["file"])
             layer["sha256"] = self._digests[layer["name"]].hexdigest()
         self.manifest["rows_done"] = rows_done
         self.manifest["manifest_sha256"] = _manifest_hash(self.manifest)
