@@ -1,4 +1,5 @@
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,12 @@ def arguments(two_domains, checkpoints):
 
 
 FAST = {"image_size": 32, "only": "similarity"}
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Figures take most of the time of a small run, and tests/plots draws them."""
+    monkeypatch.setattr(sys.modules[fs.analyze.__module__], "draw_figures", lambda run: [])
 
 
 def table_bytes(run):
@@ -62,7 +69,8 @@ def test_changed_weights_are_never_mistaken_for_the_old_ones(arguments, tmp_path
     assert np.abs(second.features("m", "dark")["pooled"] - old).max() > 0
 
 
-def test_tables_of_the_old_weights_do_not_stay_beside_new_ones(arguments, tmp_path):
+def test_tables_of_the_old_weights_do_not_stay_beside_new_ones(arguments, tmp_path, monkeypatch):
+    monkeypatch.undo()  # with figures
     models, data = arguments
     state = torch.load(models[0].partition("@")[2], weights_only=True)
     torch.save(state, tmp_path / "w.pth")
