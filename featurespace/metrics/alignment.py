@@ -43,10 +43,11 @@ def prepare_cka(X: Any, *, groups: Any = None) -> PreparedCKA:
     >>> prepare_cka(np.eye(5)[:, :3] + np.arange(15).reshape(5, 3) % 4).n
     5
     """
+    copied = isinstance(X, np.ndarray) and X.dtype != np.float64  # `as_features` then gives memory of its own
     X = as_features(X)
     if len(X) < 4:
         raise ValueError(f"X has {len(X)} rows; debiased CKA is defined from 4 samples on")
-    Z = centred(X)
+    Z = centred(X, in_place=copied)
     scale = math.sqrt(np.vdot(Z, Z) / len(X))
     if scale == 0:
         raise ValueError("X is constant: every sample has the same features, so CKA with it is undefined")
@@ -134,7 +135,9 @@ def cka_matrices(
     used = sorted({each for pair in wanted for each in pair})
     todo = [(each, each) for each in used] + [pair for pair in wanted if pair[0] != pair[1]]
     own: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-    for (i, j), value, without in hsic_matrices(models, todo):
+    for (i, j), value, without in hsic_matrices(
+        models, todo, diagonal={each for each in used if (each, each) not in wanted}
+    ):
         if i == j:
             own[i] = _own(value, without, models[i][0].n)
         if (i, j) in wanted:
@@ -152,9 +155,9 @@ def _check_same_samples(layers: Sequence[PreparedCKA]) -> None:
 def _own(value: np.ndarray, without: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the HSIC of each layer with itself, zero where it is no more than rounding can leave of the sums."""
     rounding = 16 * np.finfo(float).eps * n / (n - 3)  # no epsilon, since nothing above it is changed
-    diagonal = [value.diagonal().copy()]
+    diagonal = [value.diagonal().copy() if value.ndim == 2 else value]
     if without is not None:
-        diagonal.append(without.diagonal().T.copy())
+        diagonal.append(without.diagonal().T.copy() if value.ndim == 2 else without)
     for each in diagonal:
         each[each <= rounding] = 0.0
     return diagonal[0], diagonal[1] if without is not None else None

@@ -82,10 +82,11 @@ def as_two_samples(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     return X, Y
 
 
-def centred(X: np.ndarray) -> np.ndarray:
+def centred(X: np.ndarray, *, in_place: bool = False) -> np.ndarray:
     """Return X less its column means; a constant column becomes exactly zero, not rounding noise."""
-    Z = X - X.mean(axis=0)
-    Z[:, np.ptp(X, axis=0) == 0] = 0.0
+    constant = (X[0] == X).all(axis=0)
+    Z = np.subtract(X, X.mean(axis=0), out=X if in_place else None)
+    Z[:, constant] = 0.0
     return Z
 
 

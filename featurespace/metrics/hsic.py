@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -105,7 +105,7 @@ Side = Callable[[PreparedCKA], np.ndarray]
 
 
 def hsic_matrices(
-    models: Sequence[Layers], pairs: Sequence[Pair]
+    models: Sequence[Layers], pairs: Sequence[Pair], *, diagonal: Collection[int] = ()
 ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
     """Yield, in the order of the pairs of models, the unbiased HSIC of all their layers and those without each unit.
 
@@ -113,11 +113,13 @@ def hsic_matrices(
     ----------
     models : prepared layers of each model, all of the same samples and units
     pairs : which models to combine, by index; (i, i) too
+    diagonal : models of which, within the model, only each layer with itself is wanted
 
     Yields
     ------
     tuple
-        The pair, (La, Lb) HSIC, and (La, Lb, G) HSIC without each unit, or None where there are no leave-outs.
+        The pair, (La, Lb) HSIC, and (La, Lb, G) HSIC without each unit, or None where there are no leave-outs;
+        (L,) and (L, G) of a model in ``diagonal`` with itself.
 
     Notes
     -----
@@ -133,10 +135,12 @@ def hsic_matrices(
             count += 1
         batch, todo = todo[:count], todo[count:]
         by_kernel = [pair for pair in batch if kernels_are_cheaper(models[pair[0]], models[pair[1]])]
-        products = [_kernel_products(models, by_kernel, side) for side in _sides(models[0])] if by_kernel else []
+        sides = _sides(models[0]) if by_kernel else []
+        products = [_kernel_products(models, by_kernel, diagonal, side) for side in sides]
         for pair in batch:
             made = [each.pop(pair) for each in products] if pair in by_kernel else None
-            yield pair, *_hsic_matrix(models[pair[0]], models[pair[1]], made)
+            of = _own_hsic if pair[0] == pair[1] and pair[0] in diagonal else _hsic_matrix
+            yield pair, *of(models[pair[0]], models[pair[1]], made)
 
 
 def kernels_are_cheaper(first: Layers, second: Layers) -> bool:
@@ -152,12 +156,21 @@ def _sides(layers: Layers) -> list[Side]:
         lambda layer: layer.X, lambda layer: layer.unit_sums]  # fmt: skip
 
 
-def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], side: Side) -> dict[Pair, np.ndarray]:
-    """Return sum_j (u_i . x_j)(v_i . y_j) as (La, Lb, rows) of each pair of models; u and v are the ``side`` rows."""
+def _kernel_products(
+    models: Sequence[Layers], pairs: Sequence[Pair], diagonal: Collection[int], side: Side
+) -> dict[Pair, np.ndarray]:
+    """Return sum_j (u_i . x_j)(v_i . y_j) as (La, Lb, rows) of each pair of models; u and v are the ``side`` rows.
+
+    (L, rows) of a model in ``diagonal`` with itself.
+    """
     used = sorted({each for pair in pairs for each in pair})
     rows, n = len(side(models[used[0]][0])), models[used[0]][0].n
     kernels = {each: np.empty((len(models[each]), min(KERNEL_ROWS, rows), n)) for each in used}
-    products = {(i, j): np.empty((len(models[i]), len(models[j]), rows)) for i, j in pairs}
+    alone = {pair for pair in pairs if pair[0] == pair[1] and pair[0] in diagonal}
+    products = {
+        (i, j): np.empty((len(models[i]), rows) if (i, j) in alone else (len(models[i]), len(models[j]), rows))
+        for i, j in pairs
+    }
     for start in range(0, rows, KERNEL_ROWS):
         stop = min(start + KERNEL_ROWS, rows)
         block = {each: kernel[:, : stop - start] for each, kernel in kernels.items()}
@@ -165,8 +178,11 @@ def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], side: Side
             for layer, kernel in zip(models[each], block[each], strict=True):
                 np.matmul(side(layer)[start:stop], layer.X.T, out=kernel)
         for i, j in pairs:
-            product = block[i].transpose(1, 0, 2) @ block[j].transpose(1, 2, 0)
-            products[i, j][..., start:stop] = product.transpose(1, 2, 0)
+            if (i, j) in alone:
+                products[i, j][:, start:stop] = np.vecdot(block[i], block[i])
+            else:
+                product = block[i].transpose(1, 0, 2) @ block[j].transpose(1, 2, 0)
+                products[i, j][..., start:stop] = product.transpose(1, 2, 0)
     return products
 
 
@@ -195,6 +211,17 @@ def _hsic_matrix(first: Layers, second: Layers, made: list[np.ndarray] | None) -
         if leave_out is not None:
             without.append(leave_out)
     return np.concatenate(values, axis=1), np.concatenate(without, axis=1) if without else None
+
+
+def _own_hsic(layers: Layers, same: Layers, made: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return HSIC of each layer with itself, for all samples (L,) and without each unit (L, G)."""
+    values, without = [], []
+    for place, layer in enumerate(layers):
+        products = None if made is None else [each[None, None, place] for each in made]
+        value, leave_out = _hsic_matrix([layer], [layer], products)
+        values.append(value[0, 0])
+        without.append(None if leave_out is None else leave_out[0, 0])
+    return np.array(values), None if without[0] is None else np.array(without)
 
 
 def _combine(first: Layers, second: Layers, products: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
