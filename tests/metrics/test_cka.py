@@ -238,3 +238,15 @@ def test_slices_are_not_samples(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "i8", "torch"])
+def test_the_features_given_are_not_changed(rng, kind):
+    import torch
+
+    X = (rng.standard_normal((12, 3)) * 9).astype("f8" if kind == "torch" else kind)
+    given = torch.from_numpy(X) if kind == "torch" else X
+    before = X.copy()
+    prepare_cka(given)
+    cka_jackknife(given, given)
+    assert np.array_equal(X, before)
