@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from featurespace import files
 
 ROOMS = ("metrics", "stats", "tables")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "umap-learn", "numba", "pynndescent")
 SEAL_BYTES = 32
 
 
@@ -96,7 +98,7 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _code() -> str:
-    """Return a hash of the source of everything that makes a number here."""
+    """Return a hash of everything that makes a number here: our source, and the versions of the libraries."""
     root = Path(__file__).parents[1]
     sources = sorted(file for name in ROOMS for file in (root / name).glob("*.py"))
-    return files.hash_value([files.hash_file(file) for file in sources])
+    return files.hash_value([[files.hash_file(file) for file in sources], [version(name) for name in LIBRARIES]])
