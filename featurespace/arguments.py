@@ -15,6 +15,18 @@ def _option(name: str, *flags: str) -> Any:
     return typer.Option(*flags, help=ANALYZE[name].help)
 
 
+def a_path(text: str) -> Path:
+    """Return a path as it was written, a leading ~ expanded; an empty one (an unset variable, say) is refused."""
+    if not str(text).strip():
+        raise FeaturespaceError("a directory or file on the command line is empty; write . for the one you are in")
+    return Path(text).expanduser()
+
+
+def path_option(flag: str, *, help: str, metavar: str = "DIR") -> Any:
+    """Return an option that is a path."""
+    return typer.Option(flag, help=help, show_default=False, parser=a_path, metavar=metavar)
+
+
 Models = Annotated[
     list[str] | None,
     typer.Argument(
@@ -31,14 +43,11 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="The run directory.", show_default=False)]
+Out = Annotated[Path | None, path_option("--out", help="The run directory.")]
 Into = Annotated[
-    Path | None,
-    typer.Option(
-        "--into", help="A run to add models or data sets to; only what is new is computed.", show_default=False
-    ),
+    Path | None, path_option("--into", help="A run to add models or data sets to; only what is new is computed.")
 ]
-Directory = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+Directory = Annotated[Path, typer.Argument(help="A run directory.", show_default=False, parser=a_path, metavar="DIR")]
 Layers = Annotated[str | None, _option("layers")]
 Pool = Annotated[str | None, _option("pool")]
 Only = Annotated[str | None, _option("only")]
@@ -52,7 +61,9 @@ Seed = Annotated[int | None, _option("seed")]
 OnBadImage = Annotated[str | None, _option("on_bad_image")]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
-SaveConfig = Annotated[Path | None, typer.Option(help="Write the resolved configuration to this file.")]
+SaveConfig = Annotated[
+    Path | None, path_option("--save-config", help="Write the resolved configuration to this file.", metavar="FILE")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what the run will cost, and write nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell also what is used again, and what from.")]
@@ -77,6 +88,19 @@ def collect(given: dict[str, Any], config: Path | None, *, needed: tuple[str, ..
         if name in needed and not options.get(name):
             raise FeaturespaceError(f"no {name} given; name them on the command line, e.g. {example}, or in --config")
     return options
+
+
+def refuse_foreign_file(path: Path) -> None:
+    """Raise FeaturespaceError where a configuration would be written over a file that is none."""
+    from featurespace.config import read_config
+
+    if path.exists():
+        try:
+            read_config(path)
+        except FeaturespaceError as error:
+            raise FeaturespaceError(
+                f"--save-config {path} is there already and no configuration of ours; choose another file"
+            ) from error
 
 
 def make_progress(*, quiet: bool, verbose: bool = False) -> Any:

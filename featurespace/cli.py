@@ -56,6 +56,7 @@ def analyze(
     options = arguments.collect(given, config, needed=() if into else ("models", "data"))
     options |= {"out": out, "into": into}
     if save_config:
+        arguments.refuse_foreign_file(save_config)
         files.write_text(save_config, to_yaml(resolve(**options)[0]))
     if dry_run:
         _print_plan(options, json_output=json_output, quiet=quiet)
@@ -66,7 +67,7 @@ def analyze(
 
 @app.command()
 def extract(
-    out: Annotated[Path, typer.Option("--out", help="The run directory.", show_default=False)],
+    out: Annotated[Path, arguments.path_option("--out", help="The run directory.")],
     models: arguments.Models = None, data: arguments.Data = None, layers: arguments.Layers = None,
     pool: arguments.Pool = None, limit: arguments.Limit = None, image_size: arguments.ImageSize = None,
     batch_size: arguments.BatchSize = None, precision: arguments.Precision = None, device: arguments.Device = None,
@@ -102,7 +103,7 @@ def export(
     directory: arguments.Directory,
     form: Annotated[str, typer.Option("--format", help="parquet, csv or hdf5.")] = "parquet",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Directory for the files; by default export/ in DIR.")
+        Path | None, arguments.path_option("--out", help="Directory for the files; by default export/ in DIR.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; several times.")] = None,
     data: Annotated[list[str] | None, typer.Option("--data", help="Only this data set; several times.")] = None,
@@ -142,7 +143,7 @@ def inspect(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="The run directory.")] = Path("runs/demo"),
+    out: Annotated[Path, arguments.path_option("--out", help="The run directory.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -163,6 +164,7 @@ def report(
 
     run = load(directory)
     with run.locked():
+        run.check_tables()
         write_report(run)
     typer.echo(run.report)
 
@@ -177,6 +179,7 @@ def figures(
 
     run = load(directory)
     with run.locked():
+        run.check_tables()
         names = draw_figures(run)
     for name in names:
         typer.echo(run.figure_path(name))

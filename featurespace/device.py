@@ -25,6 +25,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise FeaturespaceError(f"device {name!r} is not known; write auto, cpu, cuda, cuda:0 or mps") from error
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise FeaturespaceError(f"device {name!r}: this machine has no Apple GPU that torch can use; use auto or cpu")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise FeaturespaceError(
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu"

@@ -11,7 +11,7 @@ import numpy as np
 from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.progress import Progress, shortened
-from featurespace.run import Run, load
+from featurespace.run import RESERVED, Run, load
 
 if TYPE_CHECKING:
     from featurespace.features.store import FeatureStore
@@ -58,7 +58,12 @@ def export(
     for layer in layers:
         if layer not in known:
             raise unknown("layer", layer, known, where=str(run.path))
-    folder = Path(out) if out is not None else run.path / "export"
+    folder = Path(out).expanduser() if out is not None else run.path / "export"
+    inside = [name for name in RESERVED if folder.resolve().is_relative_to((run.path / name).resolve())]
+    if inside:
+        raise FeaturespaceError(f"{folder} is in the run's own {inside[0]}; choose another --out")
+    for store in stores:
+        store.verify()  # what is exported is what was written
     return WRITERS[form](folder, stores, set(layers or known), progress or Progress())
 
 

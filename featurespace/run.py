@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
+from featurespace.tables.folder import Tables
 from featurespace.tables.memo import Memo
 from featurespace.tables.schema import SCHEMAS, validate
 
@@ -27,30 +28,6 @@ LAST = ("report.html", "summary.json", "provenance.json")  # what a finished run
 RESERVED = (*LAST, NAME, "config.yaml", "tables", "figures", "features", "statistics")
 FOLDERS = ("", "tables", "figures", "statistics", "features/*/*", "export", "export/*/*")  # with files of ours
 CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-
-
-class Tables(Mapping[str, pd.DataFrame]):
-    """The tables of a run by name, read when asked for."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        if name not in self._names():
-            raise KeyError(str(unknown("table", name, self, where=str(self.folder))))
-        return pd.read_parquet(self.folder / f"{name}.parquet")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
-
-    def __len__(self) -> int:
-        return len(self._names())
-
-    def _names(self) -> list[str]:
-        return sorted(file.stem for file in self.folder.glob("*.parquet") if not file.name.startswith("."))
-
-    def __repr__(self) -> str:
-        return f"Tables({', '.join(self)})"
 
 
 class Run:
@@ -69,7 +46,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.tables = Tables(self.path / "tables")
         self._record = Record(self.path)
 
@@ -107,6 +84,7 @@ class Run:
 
         lock = FileLock(self.path / ".lock", timeout=0)
         with files.writing(self.path):
+            new = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()
@@ -129,6 +107,11 @@ class Run:
             yield
         finally:
             lock.release()
+            if not self.config.exists():  # refused: nothing of ours stays in somebody's folder
+                (self.path / ".lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    if new:
+                        self.path.rmdir()
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -156,6 +139,19 @@ class Run:
         for store in stores:
             FeatureStore.open(store, verify=True)
         return [*(str(store.relative_to(self.path)) for store in stores), *record["sha256"]]
+
+    def check_tables(self) -> None:
+        """Raise FeaturespaceError where what figures and report are made from is missing, or not as it was written."""
+        made_from = [
+            name for name in self._record.read()["sha256"] if name.startswith(("tables/", "summary", "proven"))
+        ]
+        if not any(name.startswith("tables/") for name in made_from):
+            raise FeaturespaceError(
+                f"{self.path} holds no tables; `featurespace analyze` with --out {self.path} makes them"
+            )
+        for name in made_from:
+            if not self._record.holds(name):
+                raise FeaturespaceError(f"{self.path / name} is not what was written; run the same command again")
 
     def stores(self) -> list[FeatureStore]:
         """Return the finished features of every model on every data set that the run's directory holds."""

@@ -41,3 +41,9 @@ def test_cores_are_those_of_the_process():
 def test_an_unknown_device_names_the_known_ones():
     with pytest.raises(FeaturespaceError, match="auto, cpu, cuda, cuda:0 or mps"):
         device.resolve_device("tpu")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has an Apple GPU")
+def test_an_apple_gpu_that_is_not_there_is_said():
+    with pytest.raises(FeaturespaceError, match="no Apple GPU"):
+        device.resolve_device("mps")

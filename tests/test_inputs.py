@@ -253,3 +253,102 @@ def test_a_row_of_zeros_has_no_mutual_neighbours_and_the_rest_stands(tmp_path, t
     run = fs.analyze(models, [f"b={two_domains[0]}"], tmp_path / "r", image_size=32, only="similarity", control=False, layers="stages", progress=progress)  # fmt: skip
     assert any("no mutual kNN on 'b'" in each and "rows of zeros" in each for each in progress.messages)
     assert set(run.tables["similarity"]["metric"]) == {"cka_debiased", "procrustes_distance"}
+
+
+def command(*arguments, monkeypatch, capsys):
+    """Run the command in this process; return its exit code and what it wrote."""
+    monkeypatch.setattr(sys, "argv", ["featurespace", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    written = capsys.readouterr()
+    return code, written.out + written.err
+
+
+SMALL = ("--image-size", 32, "--layers", "stages", "--no-control", "--only", "similarity")
+
+
+def test_paths_that_are_empty_or_at_home(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    base = ("analyze", "test_resnet@random", "--data", f"b={images}", *SMALL)
+    code, text = command(*base, "--out", "", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "empty" in text
+    code, text = command(*base, "--out=~/run", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0, text
+    assert (tmp_path / "home" / "run" / "report.html").exists() and not list((tmp_path / "work").iterdir())
+    mine = tmp_path / "work" / "mine.txt"
+    mine.write_text("my own words")
+    code, text = command(*base, "--out=~/run", "--save-config", mine, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "choose another file" in text and mine.read_text() == "my own words"
+
+
+def test_a_refused_directory_stays_as_it_was(images, tmp_path, monkeypatch, capsys):
+    base = ("analyze", "test_resnet@random", "--data", f"b={images}", *SMALL)
+    (tmp_path / "foreign" / "tables").mkdir(parents=True)
+    before = sorted(images.rglob("*"))
+    for out in (images / "run", images / "a", tmp_path / "foreign"):
+        assert command(*base, "--out", out, monkeypatch=monkeypatch, capsys=capsys)[0] == 2
+    assert sorted(images.rglob("*")) == before and len(list((tmp_path / "foreign").iterdir())) == 1
+
+
+def test_what_changed_since_the_last_run_is_said(images, tmp_path, monkeypatch, capsys):
+    base = ("analyze", "m=test_resnet@random", "--data", f"b={images}", "--out", tmp_path / "r", *SMALL)
+    assert command(*base, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(images / "a" / "0.png")
+    code, text = command(*base, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and "m on b: data changed since the last run, so features are made anew" in text
+
+
+def test_unfinished_and_damaged_runs_have_no_report_and_no_export(images, tmp_path, monkeypatch, capsys):
+    base = (
+        "m=test_resnet@random",
+        "--data",
+        f"b={images}",
+        "--out",
+        tmp_path / "r",
+        "--image-size",
+        32,
+        "--layers",
+        "stages",
+    )
+    assert command("extract", *base, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    for verb in ("figures", "report"):
+        code, text = command(verb, tmp_path / "r", monkeypatch=monkeypatch, capsys=capsys)
+        assert code == 2 and "holds no tables" in text
+    assert command("analyze", *base, "--only", "similarity", monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    for name in ("tables/similarity.parquet", "summary.json"):
+        file = tmp_path / "r" / name
+        content = file.read_bytes()
+        for damage in (content[:-7], None):
+            file.unlink() if damage is None else file.write_bytes(damage)
+            for verb in ("figures", "report"):
+                code, text = command(verb, tmp_path / "r", monkeypatch=monkeypatch, capsys=capsys)
+                assert code == 2 and f"{file} is not what was written" in text
+            file.write_bytes(content)
+    layer = next((tmp_path / "r" / "features").rglob("pooled.npy"))
+    layer.write_bytes(layer.read_bytes()[:-1] + b"\x7f")
+    code, text = command("export", tmp_path / "r", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "pooled.npy" in text and not (tmp_path / "r" / "export").exists()
+    code, text = command(
+        "export", tmp_path / "r", "--out", tmp_path / "r" / "features", monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 2 and "the run's own features" in text
+
+
+def test_a_table_of_one_feature_has_no_embedding_and_the_rest_stands(tmp_path):
+    progress = Progress()
+    models = ["m=test_resnet@random", f"t={tmp_path / 't.csv'}"]
+    many = tmp_path / "many"
+    many.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(20):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(many / f"{index:02d}.png")
+    pd.DataFrame({"id": [f"{index:02d}.png" for index in range(20)], "f": np.arange(20.0)}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    fs.analyze(models, [f"b={many}"], tmp_path / "r", image_size=32, only="embedding", control=False, layers="stages", progress=progress)  # fmt: skip
+    assert any("no embedding of 'b' by 't'" in each for each in progress.messages)

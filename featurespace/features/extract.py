@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from featurespace import files
 from featurespace.data.transforms import network_pixels, normalised
 from featurespace.device import autocast
 from featurespace.errors import FeaturespaceError
@@ -71,6 +72,10 @@ def extract(
     key = store_key(model, fingerprint or data.fingerprint(), [layer.name for layer in layers], options)
     store = FeatureStore.matching(path, key)
     progress.detail(f"{model.label} on {data.name}: {'features made anew' if store is None else 'features used again'}")
+    changed = _changed(path, key) if store is None else []
+    if changed:
+        names = " and ".join(changed)
+        progress.say(f"{model.label} on {data.name}: {names} changed since the last run, so features are made anew")
     if store is None:
         widths = {layer.name: feature_width(layer, options.pool) for layer in layers}
         samples = data.samples.assign(domain=data.name)
@@ -106,6 +111,15 @@ def store_key(model: Model, fingerprint: str, layers: list[str], options: Extrac
         "preprocessing": model.preprocessing.to_dict(), "precision": options.precision,
         "device": options.device.split(":")[0],
     }  # fmt: skip
+
+
+def _changed(path: Path, key: dict[str, Any]) -> list[str]:
+    """Return the names of what differs between a key and that of the store in ``path``; none where there is no store."""
+    try:
+        there = files.read_json(path / "manifest.json")["key"]
+        return [name for name in dict.fromkeys([*key, *there]) if key.get(name) != there.get(name)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def input_batches(

@@ -48,7 +48,11 @@ def embedding_tables(
                 continue
             made_from = {**stores.content(model, data, [layer]), "seed": seed}
             make = partial(_pictures, X, seed=seeding.child_seed(seed, "umap", model, data))
-            result = stores.memo.recall("embedding", made_from, make)
+            try:
+                result = stores.memo.recall("embedding", made_from, make)
+            except ValueError as error:
+                progress.say(f"no embedding of {data!r} by {model!r}: {error}")
+                continue
             samples = stores.samples(data)
             for row in result.rows:
                 key = {"method": row["method"], "model": model, "layer": layer, "data": data}
