@@ -209,20 +209,24 @@ def _write_records(
         "models": stores.trained, "controls": stores.untrained,
         "data": stores.data, "figures": drawn, "findings": [each._asdict() for each in findings(run)],
     })  # fmt: skip
-    write_provenance(run, config, inputs, progress)
+    write_provenance(run, config, inputs, stores, progress)
     write_report(run)
 
 
-def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progress) -> None:
+def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, stores: Stores, progress: Progress) -> None:
     """Write where the numbers come from: command, versions, hashes, times, and what was said."""
     finished = provenance.now()
+    used = {each.name: len(stores.samples(each.name)) for each in inputs.images}
     run.write_json("provenance.json", {
         "command": provenance.command_line(), "started": progress.started, "finished": finished,
         "parts": run.parts(finished), "seed": config.seed,
         "threads": inputs.threads, "device": inputs.device, "machine": provenance.machine(),
         "versions": provenance.installed_versions(), "models": [_model_record(model) for model in inputs.models],
-        "data": [{"label": each.name, "source": str(each.source), "images": len(each), "sha256": inputs.hashes[each.name],
-                  "notes": list(each.notes)} for each in inputs.images],
+        "data": [
+            {"label": each.name, "source": str(each.source), "images": used[each.name],
+             "left_out": len(each) - used[each.name], "sha256": inputs.hashes[each.name], "notes": list(each.notes)}
+            for each in inputs.images
+        ],
         "seconds": {name: round(value, 2) for name, value in progress.seconds.items()}, "messages": progress.messages,
     })  # fmt: skip
 

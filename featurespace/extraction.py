@@ -58,7 +58,7 @@ def extract(
             run.forget_other_tables(stores.key())
         elif finished:
             return run
-        write_provenance(run, config, inputs, progress)
+        write_provenance(run, config, inputs, stores, progress)
         if not run.tables:  # else an analysis is to be finished
             run.finish()
     return run

@@ -141,7 +141,7 @@ def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> Imag
 
     if config.limit is None or len(data) <= config.limit:
         return data
-    rows = stratified_rows(data.samples, config.limit, rng=seeding.child(config.seed, "limit", data.name))
+    rows = stratified_rows(data.samples, config.limit, rng=seeding.child(config.seed, "limit"))
     progress.say(f"{data.name}: {len(rows)} of {len(data)} images (--limit, stratified by label and split)")
     return data.subset(rows)
 

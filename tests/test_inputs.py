@@ -352,3 +352,12 @@ def test_a_table_of_one_feature_has_no_embedding_and_the_rest_stands(tmp_path):
     )
     fs.analyze(models, [f"b={many}"], tmp_path / "r", image_size=32, only="embedding", control=False, layers="stages", progress=progress)  # fmt: skip
     assert any("no embedding of 'b' by 't'" in each for each in progress.messages)
+
+
+def test_the_report_counts_the_images_that_were_used(images, tmp_path, monkeypatch, capsys):
+    (images / "a" / "0.png").write_bytes(b"")
+    base = ("m=test_resnet@random", "--data", f"b={images}", "--out", tmp_path / "r", *SMALL)
+    assert command("analyze", *base, monkeypatch=monkeypatch, capsys=capsys)[0] == 0
+    report = (tmp_path / "r" / "report.html").read_text()
+    assert "Images: b (7, 1 left out)" in report and "<td>7 (1 left out)</td>" in report
+    assert "Corresponding layers" not in report  # one model has none: no empty table

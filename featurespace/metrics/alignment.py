@@ -133,15 +133,16 @@ def cka_matrices(
     _check_same_samples([layer for layers in models for layer in layers])
     wanted = list(combinations_with_replacement(range(len(models)), 2)) if pairs is None else list(pairs)
     used = sorted({each for pair in wanted for each in pair})
-    todo = [(each, each) for each in used] + [pair for pair in wanted if pair[0] != pair[1]]
     own: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-    for (i, j), value, without in hsic_matrices(
-        models, todo, diagonal={each for each in used if (each, each) not in wanted}
-    ):
+    # Own values first and by themselves, so that no bit depends on which pairs are wanted.
+    for pair, value, without in hsic_matrices(models, [*((each,) for each in used), *wanted]):
+        if len(pair) == 1:
+            own[pair[0]] = _own(value, without, models[pair[0]][0].n)
+            continue
+        i, j = pair
         if i == j:
-            own[i] = _own(value, without, models[i][0].n)
-        if (i, j) in wanted:
-            yield (i, j), _estimates(models[i][0], value, without, own[i], own[j], level=level)
+            _with_diagonal(value, without, own[i])
+        yield (i, j), _estimates(models[i][0], value, without, own[i], own[j], level=level)
 
 
 def _check_same_samples(layers: Sequence[PreparedCKA]) -> None:
@@ -155,12 +156,18 @@ def _check_same_samples(layers: Sequence[PreparedCKA]) -> None:
 def _own(value: np.ndarray, without: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the HSIC of each layer with itself, zero where it is no more than rounding can leave of the sums."""
     rounding = 16 * np.finfo(float).eps * n / (n - 3)  # no epsilon, since nothing above it is changed
-    diagonal = [value.diagonal().copy() if value.ndim == 2 else value]
+    for each in (value, without):
+        if each is not None:
+            each[each <= rounding] = 0.0
+    return value, without
+
+
+def _with_diagonal(value: np.ndarray, without: np.ndarray | None, own: tuple[np.ndarray, np.ndarray | None]) -> None:
+    """Put the layers' own HSIC, the same up to rounding, where a layer meets itself: its CKA is then exactly 1."""
+    np.fill_diagonal(value, own[0])
     if without is not None:
-        diagonal.append(without.diagonal().T.copy() if value.ndim == 2 else without)
-    for each in diagonal:
-        each[each <= rounding] = 0.0
-    return diagonal[0], diagonal[1] if without is not None else None
+        places = np.arange(len(value))
+        without[places, places] = own[1]
 
 
 def _estimates(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ PRODUCT_BYTES = 1 << 29
 CHUNK_BYTES = 1 << 26
 """Memory for one array of leave-outs."""
 
-Pair = tuple[int, int]
+Pair = tuple[int, ...]  # two models, or one: each of its layers with itself
 
 
 class Units(NamedTuple):
@@ -105,21 +105,20 @@ Side = Callable[[PreparedCKA], np.ndarray]
 
 
 def hsic_matrices(
-    models: Sequence[Layers], pairs: Sequence[Pair], *, diagonal: Collection[int] = ()
+    models: Sequence[Layers], pairs: Sequence[Pair]
 ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
     """Yield, in the order of the pairs of models, the unbiased HSIC of all their layers and those without each unit.
 
     Parameters
     ----------
     models : prepared layers of each model, all of the same samples and units
-    pairs : which models to combine, by index; (i, i) too
-    diagonal : models of which, within the model, only each layer with itself is wanted
+    pairs : which models to combine, by index; (i, i) is all layers of a model with all, (i,) each with itself
 
     Yields
     ------
     tuple
         The pair, (La, Lb) HSIC, and (La, Lb, G) HSIC without each unit, or None where there are no leave-outs;
-        (L,) and (L, G) of a model in ``diagonal`` with itself.
+        (L,) and (L, G) for (i,).
 
     Notes
     -----
@@ -131,16 +130,19 @@ def hsic_matrices(
     while todo:
         count, size = 0, 0
         while count < len(todo) and (count == 0 or size <= PRODUCT_BYTES):
-            size += 8 * models[todo[count][0]][0].n * len(models[todo[count][0]]) * len(models[todo[count][1]])
+            first, second = models[todo[count][0]], models[todo[count][-1]]
+            size += 8 * first[0].n * len(first) * len(second)
             count += 1
         batch, todo = todo[:count], todo[count:]
-        by_kernel = [pair for pair in batch if kernels_are_cheaper(models[pair[0]], models[pair[1]])]
+        by_kernel = [pair for pair in batch if kernels_are_cheaper(models[pair[0]], models[pair[-1]])]
         sides = _sides(models[0]) if by_kernel else []
-        products = [_kernel_products(models, by_kernel, diagonal, side) for side in sides]
+        products = [_kernel_products(models, by_kernel, side) for side in sides]
         for pair in batch:
             made = [each.pop(pair) for each in products] if pair in by_kernel else None
-            of = _own_hsic if pair[0] == pair[1] and pair[0] in diagonal else _hsic_matrix
-            yield pair, *of(models[pair[0]], models[pair[1]], made)
+            if len(pair) == 1:
+                yield pair, *_own_hsic(models[pair[0]], made)
+            else:
+                yield pair, *_hsic_matrix(models[pair[0]], models[pair[1]], made)
 
 
 def kernels_are_cheaper(first: Layers, second: Layers) -> bool:
@@ -156,33 +158,28 @@ def _sides(layers: Layers) -> list[Side]:
         lambda layer: layer.X, lambda layer: layer.unit_sums]  # fmt: skip
 
 
-def _kernel_products(
-    models: Sequence[Layers], pairs: Sequence[Pair], diagonal: Collection[int], side: Side
-) -> dict[Pair, np.ndarray]:
+def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], side: Side) -> dict[Pair, np.ndarray]:
     """Return sum_j (u_i . x_j)(v_i . y_j) as (La, Lb, rows) of each pair of models; u and v are the ``side`` rows.
 
-    (L, rows) of a model in ``diagonal`` with itself.
+    (L, rows) of one model's layers, each with itself.
     """
     used = sorted({each for pair in pairs for each in pair})
     rows, n = len(side(models[used[0]][0])), models[used[0]][0].n
     kernels = {each: np.empty((len(models[each]), min(KERNEL_ROWS, rows), n)) for each in used}
-    alone = {pair for pair in pairs if pair[0] == pair[1] and pair[0] in diagonal}
-    products = {
-        (i, j): np.empty((len(models[i]), rows) if (i, j) in alone else (len(models[i]), len(models[j]), rows))
-        for i, j in pairs
-    }
+    products = {pair: np.empty((*(len(models[each]) for each in pair), rows)) for pair in pairs}
     for start in range(0, rows, KERNEL_ROWS):
         stop = min(start + KERNEL_ROWS, rows)
         block = {each: kernel[:, : stop - start] for each, kernel in kernels.items()}
         for each in used:
             for layer, kernel in zip(models[each], block[each], strict=True):
                 np.matmul(side(layer)[start:stop], layer.X.T, out=kernel)
-        for i, j in pairs:
-            if (i, j) in alone:
-                products[i, j][:, start:stop] = np.vecdot(block[i], block[i])
+        for pair in pairs:
+            first, second = block[pair[0]], block[pair[-1]]
+            if len(pair) == 1:
+                products[pair][:, start:stop] = np.vecdot(first, first)
             else:
-                product = block[i].transpose(1, 0, 2) @ block[j].transpose(1, 2, 0)
-                products[i, j][..., start:stop] = product.transpose(1, 2, 0)
+                product = first.transpose(1, 0, 2) @ second.transpose(1, 2, 0)
+                products[pair][..., start:stop] = product.transpose(1, 2, 0)
     return products
 
 
@@ -213,7 +210,7 @@ def _hsic_matrix(first: Layers, second: Layers, made: list[np.ndarray] | None) -
     return np.concatenate(values, axis=1), np.concatenate(without, axis=1) if without else None
 
 
-def _own_hsic(layers: Layers, same: Layers, made: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _own_hsic(layers: Layers, made: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return HSIC of each layer with itself, for all samples (L,) and without each unit (L, G)."""
     values, without = [], []
     for place, layer in enumerate(layers):

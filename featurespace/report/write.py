@@ -96,7 +96,7 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
             if name.startswith(prefixes)
         ]
         own = [each._asdict() for each in found if each.table == table]
-        yield Section(title, explanation, own, figures, list(_tables(run, table)))
+        yield Section(title, explanation, own, figures, [each for each in _tables(run, table) if each["rows"]])
 
 
 def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
