@@ -9,6 +9,7 @@ from featurespace.data.dataset import ImageData
 from featurespace.data.images import ImageFiles
 from featurespace.data.samples import SPLITS, make_samples, oddities
 from featurespace.errors import FeaturespaceError
+from featurespace.progress import shortened
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"])
 HIDDEN = (".", "__MACOSX")  # how names begin that no user means
@@ -18,8 +19,8 @@ def open_folder(name: str, path: Path) -> ImageData:
     """Return the images below ``path``.
 
     The first folder below ``path`` that an image lies in is its class. Where every first folder is named as a
-    split (train, val, test), it is the split, and the next folder the class. Images straight in ``path`` have
-    no label. Other files, links to folders and folders that cannot be read are passed over and counted; hidden ones
+    split (train, val, test), it is the split, and the next folder the class; two splits beside
+    anything else are an error. Images straight in ``path`` have no label. Other files, links to folders and folders that cannot be read are passed over and counted; hidden ones
     silently.
     """
     found, passed = _walk(path)
@@ -29,11 +30,17 @@ def open_folder(name: str, path: Path) -> ImageData:
             f"data set {name!r}: no image in {path} ({counted}); images end in " + ", ".join(sorted(IMAGE_SUFFIXES))
         )
     parts = [Path(relative).parts[:-1] for relative in found]
-    first = {part[0].lower() for part in parts if part}
-    has_splits = bool(first) and first <= set(SPLITS) and all(parts)
+    splits, others = _top_names(found)
+    has_splits = bool(splits) and not others
+    _refuse_mixture(name, path, splits, others)
     depth = 1 if has_splits else 0
     labels = [part[depth] if len(part) > depth else None for part in parts]
     notes = _counted(passed)
+    if splits and others:
+        notes.append(
+            f"folder {splits[0]} counts as a class, since {_listed(others)} beside it "
+            f"{'is no split' if len(others) == 1 else 'are no splits'}"
+        )
     if any(label is None for label in labels) and any(label is not None for label in labels):
         count = sum(label is None for label in labels)
         notes.append(f"{count} of {len(labels)} images lie in no class folder and have no label")
@@ -46,6 +53,26 @@ def open_folder(name: str, path: Path) -> ImageData:
         split=[part[0] for part in parts] if has_splits else None,
     )
     return ImageData(name, samples, path, ImageFiles(paths), (*notes, *oddities(samples)))
+
+
+def _top_names(found: list[str]) -> tuple[list[str], list[str]]:
+    """Return the names straight in the folder that are splits, and the others."""
+    tops = {(each.split("/", 1)[0], "/" in each) for each in found}
+    splits = sorted(top for top, is_folder in tops if is_folder and top.lower() in SPLITS)
+    return splits, sorted({top for top, _ in tops} - set(splits))
+
+
+def _refuse_mixture(name: str, path: Path, splits: list[str], others: list[str]) -> None:
+    if others and len({SPLITS[each.lower()] for each in splits}) > 1:
+        raise FeaturespaceError(
+            f"data set {name!r}: in {path} {_listed(splits)} are splits, but beside them stands {_listed(others)}; move "
+            f"{'it' if len(others) == 1 else 'them'} out of {path}, or write a manifest with the columns path, label and "
+            "split, and name that instead of the folder"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{shortened(names[:-1])} and {names[-1]}"
 
 
 def _walk(root: Path) -> tuple[list[str], dict[str, list[str]]]:

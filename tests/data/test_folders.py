@@ -160,3 +160,25 @@ def test_odd_names_survive_to_the_samples_table(tmp_path):
     assert samples["id"].tolist() == sorted(f"=class {name[0]}/{name}" for name in names)
     assert [data.image(index).size for index in range(len(names))] == [(8, 8)] * len(names)
     assert set(samples["label"]) == {f"=class {name[0]}" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [("masks/0.png", "masks"), ("0.png", "0.png"), ("masks/a/0.png", "masks"), ("test2/a/0.png", "test2")],
+)
+def test_split_folders_beside_others_are_an_error_that_names_the_others(tmp_path, odd, named):
+    for name in ("train/a/0.png", "Testing/a/1.png", odd):
+        picture(tmp_path / name)
+    with pytest.raises(
+        FeaturespaceError,
+        match=rf"Testing and train are splits, but beside them stands {named}; move it out of .*manifest",
+    ):
+        open_folder("x", tmp_path)
+
+
+def test_one_split_name_among_classes_is_said(tmp_path):
+    for name in ("train/0.png", "bus/1.png", "car/2.png"):
+        picture(tmp_path / name)
+    assert open_folder("x", tmp_path).notes == (
+        "folder train counts as a class, since bus and car beside it are no splits",
+    )
