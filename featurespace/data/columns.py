@@ -18,8 +18,8 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
 
     Parameters
     ----------
-    text : the columns of a CSV that are text whatever they hold (0007 is not 7), and empty cells alone are missing;
-        by default all of them
+    text : the columns of a CSV, in lower case, that are text whatever they hold (0007 is not 7); by default all of them,
+        and empty cells alone are missing
 
     Raises
     ------
@@ -30,9 +30,9 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
         if path.suffix.lower() == ".parquet":
             table = _read_parquet(path)
         elif text is None:
-            table = _read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+            table = _read_csv(path)
         else:
-            table = _read_csv(path, dtype=dict.fromkeys(text, "string"))
+            table = _read_csv(path, text)
     except UnicodeDecodeError as error:
         raise FeaturespaceError(
             f"{path} is not UTF-8 ({error.reason}, byte {error.start + 1}); save it as CSV UTF-8"
@@ -63,9 +63,15 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return table.reset_index() if any(table.index.names) else table  # an index with a name is a column
 
 
-def _read_csv(path: Path, **options: object) -> pd.DataFrame:
+def _read_csv(path: Path, text: tuple[str, ...] | None = None) -> pd.DataFrame:
     with open(path, encoding="utf-8-sig") as file:
         header = file.readline(HEADER_CHARACTERS)
     separator = max(SEPARATORS, key=header.count)
-    _refuse_repeated(path, next(csv.reader([header], delimiter=separator), []))  # pandas would rename them
-    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", **options)
+    names = next(csv.reader([header], delimiter=separator), [])
+    _refuse_repeated(path, names)  # pandas would rename them
+    if text is None:
+        return pd.read_csv(
+            path, sep=separator, encoding="utf-8-sig", dtype="string", keep_default_na=False, na_values=[""]
+        )
+    types = {name: "string" for name in names if name.strip().lower() in text}
+    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", dtype=types)

@@ -42,6 +42,7 @@ class ImageData:
     source : where the images came from
     images : what reads them
     notes : what was noticed while reading, for the report
+    whole : number of images of the data set that this is a part of, None where it is no part
     """
 
     name: str
@@ -49,6 +50,7 @@ class ImageData:
     source: Path
     images: Images
     notes: tuple[str, ...] = ()
+    whole: int | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -75,7 +77,8 @@ class ImageData:
     def subset(self, rows: np.ndarray) -> ImageData:
         """Return the given rows, in the given order, as a data set of the same name."""
         rows = np.asarray(rows)
-        return replace(self, samples=self.samples.iloc[rows].reset_index(drop=True), images=self.images.take(rows))
+        samples, whole = self.samples.iloc[rows].reset_index(drop=True), self.whole or len(self)
+        return replace(self, samples=samples, images=self.images.take(rows), whole=whole)
 
     def column(self, name: str) -> np.ndarray | None:
         """Return ``label``, ``group`` or ``split`` as an array of strings, or None where the source has none."""

@@ -19,9 +19,9 @@ def open_folder(name: str, path: Path) -> ImageData:
     """Return the images below ``path``.
 
     The first folder below ``path`` that an image lies in is its class. Where every first folder is named as a
-    split (train, val, test), it is the split, and the next folder the class; two splits beside
-    anything else are an error. Images straight in ``path`` have no label. Other files, links to folders and folders that cannot be read are passed over and counted; hidden ones
-    silently.
+    split (train, val, test), it is the split, and the next folder the class; two splits beside anything else are an
+    error. Images straight in ``path`` have no label. Other files, links to folders and folders that cannot be read are
+    passed over and counted; hidden ones silently.
     """
     found, passed = _walk(path)
     if not found:
