@@ -109,6 +109,8 @@ def open_npz(name: str, path: Path) -> ImageData:
 
 
 def _channels_last(images: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    if images.ndim == 4 and images.shape[-1] == 4:
+        return images, [f"images of shape {images.shape} have 4 channels; the fourth, alpha, is left out"]
     if images.ndim != 4 or images.shape[-1] in CHANNELS or images.shape[1] not in (1, 3):
         return images, []
     return images.transpose(0, 2, 3, 1), [f"images of shape {images.shape} are read as (n, channels, h, w)"]

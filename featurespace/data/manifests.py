@@ -26,6 +26,7 @@ def open_manifest(name: str, path: Path) -> ImageData:
         raise FeaturespaceError(
             f"data set {name!r}: a manifest needs a column 'path'; "
             + str(unknown("column", "path", table.columns, where=f"the table {path}"))
+            + ("; columns are separated by comma, semicolon or tab" if len(table.columns) == 1 else "")
         )
     if table.empty:
         raise FeaturespaceError(f"data set {name!r}: {path} has no rows")

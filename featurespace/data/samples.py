@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +28,7 @@ NO_LABELS = frozenset({"nan", "none", "null", "n/a", "<na>"})  # how other tools
 def make_samples(name: str, **columns: Any) -> pd.DataFrame:
     """Return the samples table, every cell as text or missing, with ids checked for uniqueness."""
     n = len(columns["id"])
+    _refuse_lists(name, columns)
     table = pd.DataFrame(
         {
             key: pd.array([None] * n if columns.get(key) is None else list(map(as_text, columns[key])), dtype="string")
@@ -42,6 +46,16 @@ def make_samples(name: str, **columns: Any) -> pd.DataFrame:
         )
     table["split"] = _normalise_splits(name, table["split"])
     return table
+
+
+def _refuse_lists(name: str, columns: dict[str, Any]) -> None:
+    for column, values in columns.items():
+        for row, value in enumerate(() if values is None else values):
+            if isinstance(value, list | tuple | set | dict | np.ndarray):
+                raise FeaturespaceError(
+                    f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like ({type(value).__name__}); each "
+                    "cell holds one text or number, or nothing"
+                )
 
 
 def as_text(value: Any) -> str | None:
@@ -62,15 +76,24 @@ def as_text(value: Any) -> str | None:
 
 
 def oddities(samples: pd.DataFrame) -> list[str]:
-    """Return what a careful reader would ask about: labels spelt alike, in one split only, and files named twice."""
-    return [*_odd_labels(samples["label"].dropna()), *_one_sided_labels(samples), *_repeated_files(samples)]
+    """Return what a careful reader would ask about: labels spelt alike or in one split only, files named twice, gaps."""
+    return [
+        *_odd_labels(samples["label"].dropna()), *_one_sided_labels(samples), *_repeated_files(samples),
+        *_missing_groups(samples["group"]),
+    ]  # fmt: skip
+
+
+def _missing_groups(groups: pd.Series) -> Iterator[str]:
+    missing = groups.isna().sum()
+    if 0 < missing < len(groups):
+        yield f"{missing} of {len(groups)} images have no group; each counts as a group of its own"
 
 
 def _odd_labels(labels: pd.Series) -> Iterator[str]:
     spelt: dict[str, list[str]] = {}
     for label in sorted(labels.unique()):
         spelt.setdefault(_loosely(label), []).append(label)
-    alike = [" and ".join(map(repr, each)) for each in spelt.values() if len(each) > 1]
+    alike = [" and ".join(_told_apart(each)) for each in spelt.values() if len(each) > 1]
     if alike:
         yield f"labels that differ in spelling only count as classes of their own: {shortened(alike)}"
     for label in (each for each in labels.unique() if each.strip().lower() in NO_LABELS):
@@ -87,7 +110,9 @@ def _one_sided_labels(samples: pd.DataFrame) -> Iterator[str]:
 
 
 def _repeated_files(samples: pd.DataFrame) -> Iterator[str]:
-    repeated = samples[samples["path"].duplicated(keep=False)].groupby("path")["label"].nunique()
+    folder = functools.cache(_resolved)  # once a folder, since it asks the disk
+    places = samples["path"].map(lambda path: os.path.join(folder(os.path.dirname(path)), os.path.basename(path)))
+    repeated = samples[places.duplicated(keep=False)].groupby(places)["label"].nunique()
     if len(repeated):
         yield f"{len(repeated)} files stand in more than one row, e.g. {repeated.index[0]}"
         repeated = repeated[repeated > 1]
@@ -95,8 +120,21 @@ def _repeated_files(samples: pd.DataFrame) -> Iterator[str]:
         yield f"{len(repeated)} files stand under more than one label, e.g. {repeated.index[0]}"
 
 
+def _resolved(folder: str) -> str:
+    try:
+        return os.path.realpath(folder)
+    except ValueError:  # a null character: no file has such a name
+        return folder
+
+
+def _told_apart(labels: list[str]) -> list[str]:
+    """Return labels in quotes; with the code points spelt out where they look the same."""
+    looks = {unicodedata.normalize("NFC", each) for each in labels}
+    return [repr(each) if len(looks) == len(labels) else ascii(each) for each in labels]
+
+
 def _loosely(label: str) -> str:
-    text = " ".join(label.casefold().split())
+    text = " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold()).split())
     try:
         return f"{float(text):g}"
     except ValueError:

@@ -155,3 +155,8 @@ def test_nothing_is_unpickled(tmp_path):
     with pytest.raises(FeaturespaceError, match="no objects"):
         open_npz("x", save(tmp_path, images=np.array([Trap()], dtype=object)))
     assert not (tmp_path / "trapped").exists()
+
+
+def test_alpha_that_is_left_out_is_said(tmp_path):
+    data = open_npz("x", save(tmp_path, images=np.zeros((2, 4, 4, 4), np.uint8)))
+    assert data.notes == ("images of shape (2, 4, 4, 4) have 4 channels; the fourth, alpha, is left out",)

@@ -85,6 +85,8 @@ def test_what_spreadsheets_write_is_read(folder, separator, newline, encoding):
      ("path,label\n0.png,é\n", "latin-1", r"m\.csv is not UTF-8 .*; save it as CSV UTF-8"),
      ("path,label\n0.png,a\n", "utf-16", "is not UTF-8"), ("<html>not found</html>", "utf-8", "needs a column 'path'"),
      ("path,label\n0.png,a,\n1.png,b,\n", "utf-8", "more cells than its header"),
+     ("path|label\n0.png|a\n", "utf-8", "needs a column 'path'.*separated by comma, semicolon or tab"),
+     ("path label\n0.png a\n", "utf-8", "needs a column 'path'.*separated by comma, semicolon or tab"),
      ("path,path\n0.png,1.png\n", "utf-8", "two columns 'path'"), ("path, path\n0.png,1.png\n", "utf-8", "two columns 'path'"),
      ('path\n"0.png\n', "utf-8", "cannot be read as a table"), ("path,id\n0.png,\n1.png,b\n", "utf-8", "row 1 has no id"),
      ("path\nfile:///a/0.png\n", "utf-8", "not an address"), ("path\ns3://a/0.png\n", "utf-8", "not an address"),
@@ -144,3 +146,14 @@ def test_a_damaged_parquet(folder, damage):
     (folder / "m.parquet").write_bytes(content.replace(b"marker", b"mar\xffer" if damage == "text" else b"marker"))
     with pytest.raises(FeaturespaceError, match="cannot be read as a table"):
         open_manifest("x", folder / "m.parquet")
+
+
+def test_a_list_in_a_parquet_label_is_an_error(folder):
+    pd.DataFrame({"path": ["0.png"], "label": [["a", "b"]]}).to_parquet(folder / "m.parquet")
+    with pytest.raises(FeaturespaceError, match="data set 'x': row 1 of column 'label' holds a list or the like"):
+        open_manifest("x", folder / "m.parquet")
+
+
+def test_a_file_named_in_two_spellings_is_said(folder):
+    path = manifest(folder, path=["0.png", str(folder / "0.png"), f"../{folder.name}/0.png", "1.png"])
+    assert open_manifest("x", path).notes == (f"1 files stand in more than one row, e.g. {folder}/0.png",)
