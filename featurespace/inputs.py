@@ -82,12 +82,21 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
             progress.say(f"{model.label}: {model.match.summary()}")
         loaded.append(model)
     _tell_sizes([model for model in loaded if isinstance(model, Model)], progress)
-    hashes = {each.name: each.fingerprint() for each in images}
+    digests = [each.digests() for each in images]
+    images = [_with_copies(each, content, progress) for each, content in zip(images, digests)]
+    hashes = {each.name: each.fingerprint(content) for each, content in zip(images, digests)}
     for name, other in combinations(hashes, 2):
         if hashes[name] == hashes[other]:
             progress.say(f"{name} and {other} hold the same images")
     _tell_details(loaded, images, threads, device, progress)
     return Inputs(loaded, {}, images, hashes, threads, device)
+
+
+def _with_copies(data: ImageData, digests: list[str], progress: Progress) -> ImageData:
+    notes = data.copy_notes(digests)
+    for note in notes:
+        progress.say(f"{data.name}: {note}")
+    return replace(data, notes=(*data.notes, *notes))
 
 
 def with_controls(inputs: Inputs, config: AnalyzeConfig, progress: Progress) -> Inputs:

@@ -192,6 +192,36 @@ def test_the_same_images_twice_are_said(images, analyze):
     assert code == 0 and "x and y hold the same images" in said
 
 
+def test_copies_within_a_data_set_and_missing_groups_are_said(images, tmp_path, analyze):
+    names = [f"images/{'ab'[index % 2]}/{index}.png" for index in range(8)]
+    (tmp_path / names[3]).write_bytes((tmp_path / names[1]).read_bytes())
+    pd.DataFrame({"path": names, "group": ["p", None] * 4}).to_csv(tmp_path / "m.csv", index=False)
+    code, said = analyze("--data", f"x={tmp_path / 'm.csv'}")
+    said = " ".join(said.split())
+    assert code == 0 and "x: 4 of 8 images have no group; each counts as a group of its own" in said
+    assert "x: 1 image is a copy of another one (same bytes), e.g. images/b/1.png and images/b/3.png" in said
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", 6)])
+def test_a_table_without_ids_needs_every_image(images, tmp_path, rng, analyze, limit):
+    np.savez(tmp_path / "t.npz", features=rng.normal(size=(8, 3)))
+    models = ("m=test_resnet@random", f"t={tmp_path / 't.npz'}")
+    code, said = analyze("--data", f"x={images}", *limit, models=models)
+    said = " ".join(said.split())
+    assert "t: has no column id: its rows are taken in the order of the images" in said
+    if limit:
+        assert code == 2 and "only 6 of the 8 images of 'x' take part" in said and "give it a column 'id'" in said
+    else:
+        assert code == 0
+
+
+def test_a_table_without_ids_is_refused_where_an_image_cannot_be_read(images, tmp_path, rng, analyze):
+    (images / "a" / "0.png").write_bytes(b"broken")
+    np.savez(tmp_path / "t.npz", features=rng.normal(size=(8, 3)))
+    code, said = analyze("--data", f"x={images}", models=("m=test_resnet@random", f"t={tmp_path / 't.npz'}"))
+    assert code == 2 and "only 7 of the 8 images of 'x' take part" in " ".join(said.split())
+
+
 def test_a_run_among_its_images_is_refused(images, analyze):
     code, said = analyze("--data", f"x={images}", out="images/run")
     assert code == 2 and "lies in the images of 'x'" in said

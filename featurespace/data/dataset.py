@@ -59,14 +59,28 @@ class ImageData:
         """Return image number ``index`` as it is stored; raises FeaturespaceError if it cannot be read."""
         return self.images.image(index)
 
-    def fingerprint(self) -> str:
-        """Return a hash of ids, labels, groups, splits and the bytes of every image. Cost: one read of the data."""
+    def digests(self) -> list[str]:
+        """Return a hash of each image's bytes, "" where it cannot be read. Cost: one read of the data."""
         with ThreadPoolExecutor(READERS) as pool:
-            content = list(pool.map(self.images.digest, range(len(self))))
+            return list(pool.map(self.images.digest, range(len(self))))
+
+    def fingerprint(self, digests: list[str] | None = None) -> str:
+        """Return a hash of ids, labels, groups, splits and of the ``digests`` of the images, read where not given."""
         columns = {
             name: self.samples[name].astype("string").fillna("\0").tolist() for name in SAMPLE_COLUMNS if name != "path"
         }
-        return files.hash_value({"samples": columns, "content": content})
+        return files.hash_value({"samples": columns, "content": self.digests() if digests is None else digests})
+
+    def copy_notes(self, digests: list[str]) -> list[str]:
+        """Return a note where images have the bytes of an earlier one."""
+        copies = pd.Series(digests, index=self.samples["id"])
+        copies = copies[copies.ne("") & copies.duplicated(keep=False)]
+        count = len(copies) - copies.nunique()
+        if not count:
+            return []
+        first, second = copies.index[copies == copies.iloc[0]][:2]
+        text = "image is a copy" if count == 1 else "images are copies"
+        return [f"{count} {text} of another one (same bytes), e.g. {first} and {second}; they count as independent"]
 
     def with_header_notes(self) -> ImageData:
         """Return the data set with notes of what the images' headers tell. Cost: every file is opened."""

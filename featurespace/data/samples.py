@@ -53,8 +53,8 @@ def _refuse_lists(name: str, columns: dict[str, Any]) -> None:
         for row, value in enumerate(() if values is None else values):
             if isinstance(value, list | tuple | set | dict | np.ndarray):
                 raise FeaturespaceError(
-                    f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like ({type(value).__name__}); each "
-                    "cell holds one text or number, or nothing"
+                    f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like; each cell holds one "
+                    "text or number, or nothing"
                 )
 
 

@@ -68,3 +68,16 @@ def test_a_space_in_a_label_is_named_as_the_reason(folder):
 def test_the_home_folder_is_found_behind_a_label(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))  # a shell does not expand LABEL=~/images
     assert len(open_data("x=~/images")) == 4
+
+
+def test_images_of_the_same_bytes_are_said(folder):
+    assert open_data(f"x={folder}").copy_notes(list("abcd")) == []
+    for name in ("a/5.png", "b/6.png"):
+        (folder / name).write_bytes((folder / "a" / "0.png").read_bytes())
+    for name in ("a/7.png", "a/8.png"):
+        (folder / name).symlink_to("nowhere")  # images that cannot be read are no copies
+    data = open_data(f"x={folder}")
+    assert data.fingerprint(data.digests()) == data.fingerprint()
+    assert data.copy_notes(data.digests()) == [
+        "2 images are copies of another one (same bytes), e.g. a/0.png and a/5.png; they count as independent",
+    ]

@@ -50,6 +50,6 @@ def test_what_a_careful_reader_would_ask_about(columns, notes):
 def test_a_cell_that_holds_a_list_is_an_error(value):
     with pytest.raises(
         FeaturespaceError,
-        match="row 2 of column 'label' holds a list or the like .*; each cell holds one text or number",
+        match="row 2 of column 'label' holds a list or the like; each cell holds one text or number",
     ):
         samples(label=["a", value])
