@@ -98,6 +98,7 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
     except FeaturespaceError as error:
         progress.say(f"no probe on {data!r}: {error}")
         return None
+    _tell_left_out(stores.samples(data), np.r_[train, test], data, progress)
     names, counts = np.unique(labels[train], return_counts=True)
     learnable = names[counts >= MIN_PER_CLASS]
     kept = [rows[np.isin(labels[rows], learnable)] for rows in (train, test)]
@@ -123,6 +124,19 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
         )
     progress.say(f"probe on {data!r}: {len(kept[0])} training and {len(kept[1])} test images, {how}")
     return Split(kept[0], kept[1], labels, groups)
+
+
+def _tell_left_out(samples: pd.DataFrame, used: np.ndarray, data: str, progress: Progress) -> None:
+    rest = samples.drop(index=samples.index[used])
+    unlabelled = rest["label"].isna()
+    splits = rest["split"][~unlabelled].fillna("").value_counts().sort_index(ascending=False)
+    parts = [f"{count} {f'of split {split}' if split else 'without split'}" for split, count in splits.items()]
+    parts += [f"{unlabelled.sum()} without label"] if unlabelled.any() else []
+    if parts:
+        verb = "takes" if len(rest) == 1 else "take"
+        first, *more = parts
+        counted = first.replace(" ", " image " if first.startswith("1 ") else " images ", 1)
+        progress.say(f"probe on {data!r}: {' and '.join([counted, *more])} {verb} no part")
 
 
 def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
