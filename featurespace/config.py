@@ -45,6 +45,22 @@ class AnalyzeConfig(BaseModel):
         description="Models and data sets at the beginning of a run that --into extended: they decide on the controls.",
     )
 
+    @field_validator("models", "data", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return (value,)
+        if isinstance(value, Mapping):
+            raise ValueError("expected a list of specs, each one text LABEL=..., and no keys")
+        return value
+
+    @field_validator("limit", "image_size", "batch_size", "threads", "seed", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("expected a whole number, not true or false (in YAML also yes, no, on and off)")
+        return value
+
     @field_validator("only", mode="before")
     @classmethod
     def _known_analyses(cls, value: Any) -> Any:
@@ -59,7 +75,9 @@ class AnalyzeConfig(BaseModel):
                     f"{each!r} is no analysis" + (f"; did you mean {close[0]!r}" if close else "")
                     + f"; allowed: {', '.join(ANALYSES)}"
                 )  # fmt: skip
-        return value or None
+        if value is not None and not value:
+            raise ValueError(f"names no analysis; leave it out for all of them; allowed: {', '.join(ANALYSES)}")
+        return value
 
     @property
     def analyses(self) -> tuple[str, ...]:
@@ -120,7 +138,21 @@ def read_config(path: str | Path) -> dict[str, Any]:
             close = nearest(str(key), AnalyzeConfig.model_fields)
             hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(AnalyzeConfig.model_fields)
             raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
+    for key in {"models", "data"} & set(content):
+        content[key] = _specs(path, key, content[key])
     return content
+
+
+def _specs(path: Path, key: str, value: Any) -> list[str]:
+    """Return the models or data sets of a file; one text is a list of one."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise FeaturespaceError(
+            f"{path}: {key!r} must be a list of texts, e.g. '{key}: [LABEL=...]' (LABEL=..., not LABEL: ...); "
+            f"it is {reprlib.repr(value)}"
+        )
+    return value
 
 
 def _why_no_file(path: Path) -> str:

@@ -33,7 +33,13 @@ def test_a_saved_config_reads_back_as_itself(tmp_path):
         ({"precison": "fp32"}, "unknown option 'precison'; did you mean 'precision'"),
         ({"seed": -1}, "option 'seed'"),
         ({"models": ()}, "option 'models'"),
-        ({"models": "resnet18"}, "option 'models': Input should be a list; the value was 'resnet18'"),
+        ({"models": {"a": "resnet18@random"}}, "option 'models': expected a list of specs, each one text LABEL=..."),
+        ({"data": 5}, "option 'data': Input should be a list; the value was 5"),
+        ({"limit": True}, "option 'limit': expected a whole number, not true or false"),
+        ({"seed": False}, "option 'seed': expected a whole number, not true or false"),
+        ({"only": ""}, "option 'only': names no analysis; leave it out for all"),
+        ({"only": " , "}, "option 'only': names no analysis"),
+        ({"only": []}, "option 'only': names no analysis"),
         ({"only": 5}, "option 'only': expected a list of analyses"),
         ({"only": [["probe"]]}, r"\['probe'\] is no analysis.*; allowed: similarity"),
         ({"image_size": 100_000}, "option 'image_size': .*less than or equal to 4096"),
@@ -54,6 +60,8 @@ def test_errors(options, message):
      ("seed: &a 1\nlimit: *a", r"aliases \(\*name\) are not allowed"), ("only: &a [*a]", "aliases"), ("1: 2", "unknown key 1"),
      ("only: " + "[" * 5000 + "]" * 5000, "cannot be read as YAML"), ("only: !own x", "cannot be read as YAML"), ("[a]: 2", "cannot be read as YAML"),
      ("a: 1\n---\nb: 2", "cannot be read as YAML"), ("seed: 1 #" + "x" * 1_000_000, "more than 1,000,000 characters"),
+     ("models: {a: resnet18@random}", "'models' must be a list of texts.*it is {'a': 'resnet18@random'}"),
+     ("data:\n- x: y", "'data' must be a list of texts"), ("models:", "'models' must be a list of texts"),
      ("seed: " + "9" * 5000, "cannot be read as YAML"), ("only: \udce9", "cannot be read as YAML .*utf-8")],
 )  # fmt: skip
 def test_bad_files(tmp_path, text, message):
@@ -94,3 +102,9 @@ def test_what_is_no_file(tmp_path):
 def test_a_byte_order_mark_is_no_key(tmp_path):
     (tmp_path / "c.yaml").write_bytes(b"\xef\xbb\xbfseed: 1\r\n")
     assert read_config(tmp_path / "c.yaml") == {"seed": 1}
+
+
+def test_one_model_need_not_be_a_list(tmp_path):
+    (tmp_path / "c.yaml").write_text("models: a=resnet18@random\ndata: x=y")
+    assert read_config(tmp_path / "c.yaml") == {"models": ["a=resnet18@random"], "data": ["x=y"]}
+    assert make_config(models="a=resnet18@random", data="x=y").models == ("a=resnet18@random",)
