@@ -41,9 +41,9 @@ def inspect_target(target: str, other: str | None = None) -> tuple[dict[str, Any
         file = inspect_file(target)
         if file.manifest is None:
             return {"file": asdict(file)}, _file(file)
-        model = inspect_model(parse_model_spec(target))
+        model = inspect_model(parse_model_spec(target, bare=True))
         return {"file": asdict(file), "model": asdict(model)}, Group(_file(file), "", _model(model))
-    model = inspect_model(parse_model_spec(target))
+    model = inspect_model(parse_model_spec(target, bare=True))
     return {"model": asdict(model)}, _model(model)
 
 

@@ -101,11 +101,11 @@ def test_a_folder_without_images_and_an_unknown_option(tmp_path):
 def test_models_and_data_must_come_from_somewhere(tmp_path):
     result = command("analyze", "--out", tmp_path / "r")
     assert result.returncode == 2 and "no models given; name them on the command line" in result.stderr
-    (tmp_path / "c.yaml").write_text("models: [resnet18]")
+    (tmp_path / "c.yaml").write_text("models: [resnet18@random]")
     result = command("analyze", "--out", tmp_path / "r", "--config", tmp_path / "c.yaml")
     assert result.returncode == 2 and "no data given" in result.stderr
     result = command(
-        "analyze", "resnet18", "--data", "x=y", "--out", tmp_path / "r", "--save-config", "/proc/none/c.yaml"
+        "analyze", "resnet18@random", "--data", "x=y", "--out", tmp_path / "r", "--save-config", "/proc/none/c.yaml"
     )
     assert result.returncode == 2 and "/proc/none/c.yaml cannot be written" in result.stderr
 
@@ -163,7 +163,9 @@ def test_a_bug_of_ours_exits_with_1_and_leaves_a_report(tmp_path, monkeypatch, c
         raise ZeroDivisionError("deep inside")
 
     monkeypatch.setattr(importlib.import_module("featurespace.analyze"), "analyze", broken)
-    monkeypatch.setattr(sys, "argv", ["featurespace", "analyze", "resnet18", "--data", "x=y", "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", ["featurespace", "analyze", "resnet18@random", "--data", "x=y", "--out", str(tmp_path)]
+    )
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     with pytest.raises(SystemExit) as stopped:
@@ -173,7 +175,7 @@ def test_a_bug_of_ours_exits_with_1_and_leaves_a_report(tmp_path, monkeypatch, c
     message = capsys.readouterr().err
     assert f"please report it with the file {report}" in message and "Traceback" not in message
     text = report.read_text()
-    assert "deep inside" in text and "featurespace analyze resnet18" in text and '"torch"' in text
+    assert "deep inside" in text and "featurespace analyze resnet18@random" in text and '"torch"' in text
 
 
 def test_extract_then_analyze_into_then_export(tmp_path, two_domains, checkpoints):

@@ -15,8 +15,8 @@ SOURCES = ("random", "pretrained", "file", "featurespace", "hf-hub", "local-dir"
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl", ".pickle")
 FEATURE_SUFFIXES = (".npz", ".csv", ".parquet")
 GRAMMAR = (
-    "a model is [LABEL=]ARCH, ARCH@random, ARCH:pretrained, ARCH@FILE, FILE (written by featurespace), "
-    "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME[@FILE|:pretrained] or a .npz, .csv or .parquet table"
+    "a model is [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, FILE (written by featurespace), "
+    "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME in place of ARCH, or a .npz, .csv or .parquet table"
 )
 _LABEL = re.compile(r"[A-Za-z0-9._+-]+")
 _ARCH = re.compile(r"(torchvision/)?[A-Za-z0-9_.+-]+")
@@ -37,17 +37,22 @@ class ModelSpec:
     text: str
 
 
-def parse_model_spec(text: str) -> ModelSpec:
+def parse_model_spec(text: str, *, bare: bool = False) -> ModelSpec:
     """Parse one model spec.
+
+    Parameters
+    ----------
+    bare : an architecture alone is one with random weights; otherwise it is an error, since nobody said which weights
 
     Raises
     ------
     FeaturespaceError
         For a label with other characters than letters, digits and ``._+-``, a file or directory that does
-        not exist, a file without a manifest where the architecture is not given, and an empty part.
+        not exist, a file without a manifest where the architecture is not given, weights that are not given, and an
+        empty part.
     """
     label, rest = _split_label(text)
-    source, arch, path, automatic = _parse_source(rest, text)
+    source, arch, path, automatic = _parse_source(rest + "@random" if bare and _is_arch(rest) else rest, text)
     return ModelSpec(label or automatic, source, arch, path, text)
 
 
@@ -93,13 +98,25 @@ def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, s
     if rest.endswith(":pretrained") and _ARCH.fullmatch(rest.removesuffix(":pretrained")):
         arch = rest.removesuffix(":pretrained")
         return "pretrained", arch, None, _arch_label(arch)
-    is_path = not rest.startswith("torchvision/") and ("/" in rest or "\\" in rest)
-    suffix = Path(rest).suffix.lower()
-    if is_path or suffix in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES or (suffix and os.path.isfile(rest)):
+    if _is_path(rest):
         return _parse_file(Path(rest), text)
     if not _ARCH.fullmatch(rest):
         raise FeaturespaceError(f"model {text!r} cannot be read: {rest!r} is no architecture; {GRAMMAR}")
-    return "random", rest, None, _arch_label(rest)
+    whose = "torchvision's" if rest.startswith("torchvision/") else "timm's"
+    raise FeaturespaceError(
+        f"model {text!r} does not say which weights; write {rest}@random for random weights, {rest}:pretrained for {whose}, "
+        f"or {rest}@FILE for those of a file"
+    )
+
+
+def _is_path(rest: str) -> bool:
+    suffix = Path(rest).suffix.lower()
+    has_folder = not rest.startswith("torchvision/") and ("/" in rest or "\\" in rest)
+    return has_folder or suffix in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES or bool(suffix and os.path.isfile(rest))
+
+
+def _is_arch(rest: str) -> bool:
+    return bool(_ARCH.fullmatch(rest)) and not _is_path(rest)
 
 
 def _parse_hub(rest: str, text: str) -> tuple[str, str, None, str]:
@@ -141,6 +158,8 @@ def _existing_file(path: Path, text: str) -> Path:
         return path
     if os.path.isdir(path):
         raise FeaturespaceError(f"model {text!r}: {path} is a directory; name a file in it, or write local-dir:{path}")
+    if os.path.exists(path):
+        raise FeaturespaceError(f"model {text!r}: {path} is no regular file; name a file that holds weights")
     raise FeaturespaceError(f"model {text!r}: {_not_there(path, 'file')}")
 
 

@@ -82,11 +82,11 @@ def test_random_weights_depend_on_seed_and_name_only_and_leave_the_global_genera
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    first = load("test_resnet", seed=0)
+    first = load("test_resnet@random", seed=0)
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(2)
     assert load("x=test_resnet@random", seed=0).weights_hash == first.weights_hash
-    assert load("test_resnet", seed=1).weights_hash != first.weights_hash
+    assert load("test_resnet@random", seed=1).weights_hash != first.weights_hash
     assert first.match is None and first.source == "random weights, seed 0"
 
 
@@ -110,7 +110,7 @@ def test_the_control_has_the_same_shape_and_other_weights(tmp_path, network):
     assert control.preprocessing == model.preprocessing
     assert control.weights_hash != model.weights_hash
     assert control.weights_hash == untrained_control(model, seed=3).weights_hash
-    assert untrained_control(load("torchvision/resnet18"), seed=0).label == "torchvision-resnet18-random"
+    assert untrained_control(load("torchvision/resnet18@random"), seed=0).label == "torchvision-resnet18-random"
 
 
 def test_a_transformer_takes_another_image_size_and_says_what_was_resized(tmp_path):
@@ -126,7 +126,7 @@ def test_a_transformer_takes_another_image_size_and_says_what_was_resized(tmp_pa
     assert larger.network(torch.rand(2, 3, 192, 192)).shape == (2, 64)
     assert len(larger.match.ignored_head) == 2
     with pytest.raises(FeaturespaceError, match="cannot be built at image size -5|cannot be built"):
-        load("test_vit", image_size=-5)
+        load("test_vit@random", image_size=-5)
 
 
 def test_one_channel_checkpoints_keep_their_channel(tmp_path):
@@ -251,7 +251,7 @@ def test_torchvision_pretrained_is_asked_of_torchvision(monkeypatch):
     ],
 )
 def test_torchvision_networks_return_features_and_take_a_classifier(name, width):
-    model = load(f"torchvision/{name}")
+    model = load(f"torchvision/{name}@random")
     images = torch.rand(2, 3, 64, 64)
     classifier = build_classifier(model, 3)
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_a_kept_classifier_gives_the_checkpoints_own_outputs(tmp_path, network):
     with pytest.raises(FeaturespaceError, match="cannot be kept for 5 classes.*needs 5x.*holds .*4x"):
         build_classifier(spec, 5, keep_head=True)
     with pytest.raises(FeaturespaceError, match="cannot be kept.*holds none"):
-        build_classifier(parse_model_spec("test_resnet"), 4, keep_head=True)
+        build_classifier(parse_model_spec("test_resnet@random"), 4, keep_head=True)
     with pytest.raises(FeaturespaceError, match="num_classes is 0"):
         build_classifier(spec, 0)
 

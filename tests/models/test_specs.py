@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -10,15 +11,14 @@ from featurespace.models import parse_model_spec, parse_model_specs
 @pytest.mark.parametrize(
     ("text", "label", "source", "arch"),
     [
-        ("resnet18", "resnet18", "random", "resnet18"),
         ("resnet18@random", "resnet18", "random", "resnet18"),
         ("base=resnet18.a1_in1k:pretrained", "base", "pretrained", "resnet18.a1_in1k"),
         ("resnet18:pretrained", "resnet18", "pretrained", "resnet18"),
         ("hf-hub:timm/resnet18.a1_in1k", "resnet18.a1_in1k", "hf-hub", "timm/resnet18.a1_in1k"),
         ("x=hf-hub:owner/name@main", "x", "hf-hub", "owner/name@main"),
-        ("torchvision/resnet18", "torchvision-resnet18", "random", "torchvision/resnet18"),
+        ("torchvision/resnet18@random", "torchvision-resnet18", "random", "torchvision/resnet18"),
         ("torchvision/resnet18:pretrained", "torchvision-resnet18", "pretrained", "torchvision/resnet18"),
-        ("A.b_c+d-1=resnet18", "A.b_c+d-1", "random", "resnet18"),
+        ("A.b_c+d-1=resnet18@random", "A.b_c+d-1", "random", "resnet18"),
     ],
 )
 def test_a_spec_without_a_file(text, label, source, arch):
@@ -32,6 +32,7 @@ def folder(tmp_path, monkeypatch):
     for name in ("best.pt", "lr=0.1.pt", "features.npz", "runs/lr=0.1/epoch=3-step=10.ckpt", "runs/a@b/last.pth"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe.pt")
     return tmp_path
 
 
@@ -77,6 +78,13 @@ def test_a_spec_with_a_file(folder, text, label, source, arch, path):
         ("best.pt", "no featurespace manifest.*write ARCH@best.pt"),
         ("runs/a@b/lost.pth", "lost.pth does not exist; did you mean 'runs/a@b/last.pth'"),
         ("local-dir:rnus", "directory rnus does not exist; did you mean 'runs'"),
+        ("resnet18", "write resnet18@random for random weights, resnet18:pretrained for timm's, or resnet18@FILE"),
+        (
+            "a=torchvision/resnet18",
+            "write torchvision/resnet18@random .* torchvision/resnet18:pretrained for torchvision's",
+        ),
+        ("resnet18@/dev/null", "/dev/null is no regular file; name a file"),
+        ("pipe.pt", "pipe.pt is no regular file"),
         ("hf-hub:name", "'name' is not OWNER/NAME"),
     ],
 )
@@ -92,24 +100,34 @@ def test_labels_must_differ_and_the_message_shows_how(folder):
         (folder / run / "best.pt").write_bytes(b"x")
     with pytest.raises(FeaturespaceError, match="both have the label 'best'.*run1=resnet18@run1/best.pt run2="):
         parse_model_specs(["resnet18@run1/best.pt", "resnet18@run2/best.pt"])
-    with pytest.raises(FeaturespaceError, match="resnet18-random=resnet18 resnet18-pretrained=resnet18:pretrained"):
-        parse_model_specs(["resnet18", "resnet18:pretrained"])
-    with pytest.raises(FeaturespaceError, match="'resnet18' is given twice"):
-        parse_model_specs(["resnet18", "resnet18"])
+    with pytest.raises(
+        FeaturespaceError, match="resnet18-random=resnet18@random resnet18-pretrained=resnet18:pretrained"
+    ):
+        parse_model_specs(["resnet18@random", "resnet18:pretrained"])
+    with pytest.raises(FeaturespaceError, match="'resnet18@random' is given twice"):
+        parse_model_specs(["resnet18@random", "resnet18@random"])
     with pytest.raises(FeaturespaceError, match="both have the label 'a'"):
-        parse_model_specs(["a=resnet18", "a=resnet34"])
-    assert [spec.label for spec in parse_model_specs(["a=resnet18", "resnet18"])] == ["a", "resnet18"]
+        parse_model_specs(["a=resnet18@random", "a=resnet34@random"])
+    assert [spec.label for spec in parse_model_specs(["a=resnet18@random", "resnet18@random"])] == ["a", "resnet18"]
 
 
 def test_the_suggested_labels_of_a_duplicate_parse():
     with pytest.raises(FeaturespaceError) as caught:
-        parse_model_specs(["resnet18", "resnet18:pretrained"])
+        parse_model_specs(["resnet18@random", "resnet18:pretrained"])
     parse_model_specs(str(caught.value).split("e.g. ")[1].split())
 
 
 def test_parsing_imports_neither_torch_nor_timm():
     code = (
-        "import sys, featurespace.models as m; m.parse_model_specs(['resnet18', 'b=resnet50:pretrained']);"
+        "import sys, featurespace.models as m; m.parse_model_specs(['resnet18@random', 'b=resnet50:pretrained']);"
         "sys.exit(bool({'torch', 'timm', 'torchvision', 'numpy.random'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code.replace(", 'numpy.random'", "")]).returncode == 0
+
+
+def test_an_architecture_alone_is_enough_where_weights_do_not_matter(folder):
+    for text, expected in (("resnet18", "resnet18"), ("x=torchvision/resnet18", "torchvision/resnet18")):
+        spec = parse_model_spec(text, bare=True)
+        assert (spec.source, spec.arch, spec.text) == ("random", expected, text)
+    assert parse_model_spec("resnet18:pretrained", bare=True).source == "pretrained"
+    assert parse_model_spec("features.npz", bare=True).source == "features"
