@@ -5,6 +5,7 @@ import timm
 import torch
 
 from featurespace.errors import FeaturespaceError
+from featurespace.inspection import inspect_target
 from featurespace.models import compare_files, inspect_file, inspect_model, parse_model_spec
 
 
@@ -51,3 +52,8 @@ def test_two_files_tensor_by_tensor(tmp_path):
     torch.save({"x": torch.ones(1)}, tmp_path / "c.pt")
     with pytest.raises(FeaturespaceError, match="have no tensor name in common .same, x."):
         compare_files(tmp_path / "a.pt", tmp_path / "c.pt")
+
+
+def test_an_architecture_alone_is_inspected():
+    found, _ = inspect_target("test_resnet")
+    assert found["model"]["arch"] == "test_resnet"

@@ -169,7 +169,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, network):
 )
 def test_an_unknown_architecture(text, message):
     with pytest.raises(FeaturespaceError, match=message):
-        load(text)
+        load(f"{text}@random")
 
 
 def test_a_table_of_features_has_no_network(tmp_path):
