@@ -391,3 +391,11 @@ def test_the_report_counts_the_images_that_were_used(images, tmp_path, monkeypat
     report = (tmp_path / "r" / "report.html").read_text()
     assert "Images: b (7, 1 left out)" in report and "<td>7 (1 left out)</td>" in report
     assert "Corresponding layers" not in report  # one model has none: no empty table
+
+
+def test_the_name_of_a_data_set_changes_no_probe(two_domains, tmp_path):
+    tables = []
+    for name in ("p", "other"):
+        run = fs.analyze(["m=test_resnet@random"], [f"{name}={two_domains[0]}"], tmp_path / name, image_size=32, only="probe", control=False, layers="stages", limit=60)  # fmt: skip
+        tables.append(run.tables["probe"].drop(columns="data"))
+    pd.testing.assert_frame_equal(*tables)

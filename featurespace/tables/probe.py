@@ -94,7 +94,7 @@ def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split
         progress.say(f"no probe on {data!r}: all labels are {str(labels[0])!r}; a probe needs two classes")
         return None
     try:
-        train, test, how = train_test_rows(stores.samples(data), rng=seeding.child(seed, "split", data))
+        train, test, how = train_test_rows(stores.samples(data), rng=seeding.child(seed, "split"))
     except FeaturespaceError as error:
         progress.say(f"no probe on {data!r}: {error}")
         return None
@@ -143,7 +143,7 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
     """Return the rows of both probes, and which test images the linear one got right."""
     X_train, X_test = np.asarray(X[split.train]), np.asarray(X[split.test])
     y_train, y_test = split.labels[split.train], split.labels[split.test]
-    rng = seeding.child(seed, "probe", key["data"])
+    rng = seeding.child(seed, "probe")
     fitted = {
         "linear": linear_probe(X_train, y_train, X_test, groups=split.take(split.train), rng=rng),
         "knn": knn_probe(X_train, y_train, X_test, k=min(20, len(y_train))),
@@ -151,7 +151,7 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
     rows = []
     for name, probe in fitted.items():
         scores = probe_scores(
-            probe, y_test, groups=split.take(split.test), rng=seeding.child(seed, "scores", key["data"])
+            probe, y_test, groups=split.take(split.test), rng=seeding.child(seed, "scores")
         )
         classes = len(probe.classes)
         counts = {"n_train": len(y_train), "n_test": len(y_test), "n_classes": classes}

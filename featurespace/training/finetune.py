@@ -151,7 +151,7 @@ def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarr
         raise FeaturespaceError(
             f"data set {data.name!r} has no labels; finetuning needs class folders or a column 'label'"
         )
-    train, test, _ = train_test_rows(data.samples, rng=seeding.child(config.seed, "split", data.name))
+    train, test, _ = train_test_rows(data.samples, rng=seeding.child(config.seed, "split"))
     classes = np.unique(data.samples["label"].iloc[train].to_numpy(str))
     if len(classes) < 2:
         raise FeaturespaceError(
