@@ -106,12 +106,13 @@ class Run:
                         files.remove_partial(each)
             yield
         finally:
-            lock.release()
-            if not self.config.exists():  # refused: nothing of ours stays in somebody's folder
+            refused = not self.config.exists()
+            if refused:  # nothing of ours stays in somebody's folder; while we hold it, nobody else's lock goes
                 (self.path / ".lock").unlink(missing_ok=True)
+            lock.release()
+            if refused and new:
                 with contextlib.suppress(OSError):
-                    if new:
-                        self.path.rmdir()
+                    self.path.rmdir()
 
     # Reading ----------------------------------------------------------------------------------------------------
 
