@@ -9,8 +9,11 @@ from functools import partial
 from featurespace.metrics.distribution import frechet_distance, mmd2
 from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
 
-INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale")
-"""Changes of features that a metric may ignore: a shift, an orthogonal map, one factor, a factor for each column."""
+INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale", "invertible")
+"""Changes of features that a metric may ignore: a shift, an orthogonal map, one factor, a factor for each column, any
+invertible linear map."""
+KINDS = ("similarity", "gap", "single")
+"""What a metric takes: two representations of the same samples, two samples of one feature space, one representation."""
 
 
 @dataclass(frozen=True)
@@ -19,24 +22,29 @@ class MetricFacts:
 
     Parameters
     ----------
-    function : ``f(X, Y) -> float``
-    direction : ``"likeness"`` grows with likeness, ``"difference"`` with difference
+    kind : one of `KINDS`
+    function : ``f(X, Y) -> float``; ``f(X) -> float`` for a single representation
+    direction : ``"likeness"`` grows with likeness, ``"difference"`` with difference, ``"none"`` for a single one
     range : lowest and highest value possible
     identity : value of a sample with itself; None if it depends on the sample
-    symmetric : f(X, Y) = f(Y, X)
-    paired : rows of X and Y are the same samples
-    invariances : names from `INVARIANCES`, applied to one input of a paired metric and to both of an unpaired one
+    symmetric : f(X, Y) = f(Y, X); True for a single representation
+    invariances : names from `INVARIANCES`, applied to one input of a similarity and to both of a gap
     reference : author, year, identifier
     """
 
+    kind: str
     function: Callable[..., float]
     direction: str
     range: tuple[float, float]
     identity: float | None
     symmetric: bool
-    paired: bool
     invariances: frozenset[str]
     reference: str
+
+    @property
+    def paired(self) -> bool:
+        """Whether rows of X and Y are the same samples."""
+        return self.kind == "similarity"
 
 
 _SHAPE = frozenset({"translation", "rotation", "isotropic_scale"})
@@ -45,28 +53,28 @@ _INF = float("inf")
 
 METRICS: dict[str, MetricFacts] = {
     "cka_debiased": MetricFacts(
-        cka, "likeness", (-_INF, 1), 1.0, True, True, _SHAPE, "Kornblith et al. 2019, arXiv:1905.00414"
+        "similarity", cka, "likeness", (-_INF, 1), 1.0, True, _SHAPE, "Kornblith et al. 2019, arXiv:1905.00414"
     ),
     "cka_biased": MetricFacts(
-        partial(cka, debiased=False), "likeness", (0, 1), 1.0, True, True, _SHAPE,
+        "similarity", partial(cka, debiased=False), "likeness", (0, 1), 1.0, True, _SHAPE,
         "Kornblith et al. 2019, arXiv:1905.00414",
     ),
     "cka_rbf_debiased": MetricFacts(
-        partial(cka, kernel="rbf"), "likeness", (-_INF, 1), 1.0, True, True, _SHAPE,
+        "similarity", partial(cka, kernel="rbf"), "likeness", (-_INF, 1), 1.0, True, _SHAPE,
         "Kornblith et al. 2019, arXiv:1905.00414",
     ),
     "procrustes_distance": MetricFacts(
-        procrustes_distance, "difference", (0, 2**0.5), 0.0, True, True, _SHAPE,
+        "similarity", procrustes_distance, "difference", (0, 2**0.5), 0.0, True, _SHAPE,
         "Williams et al. 2021, arXiv:2110.14739",
     ),
     "mutual_knn": MetricFacts(
-        mutual_knn, "likeness", (0, 1), 1.0, True, True, frozenset({"rotation", "isotropic_scale"}),
+        "similarity", mutual_knn, "likeness", (0, 1), 1.0, True, frozenset({"rotation", "isotropic_scale"}),
         "Huh et al. 2024, arXiv:2405.07987",
     ),
     "mmd2": MetricFacts(
-        mmd2, "difference", (-2, 2), None, True, False, _SHAPE, "Gretton et al. 2012, JMLR 13, 723-773"
+        "gap", mmd2, "difference", (-2, 2), None, True, _SHAPE, "Gretton et al. 2012, JMLR 13, 723-773"
     ),
     "frechet_distance": MetricFacts(
-        frechet_distance, "difference", (0, _INF), 0.0, True, False, _RIGID, "Heusel et al. 2017, arXiv:1706.08500"
+        "gap", frechet_distance, "difference", (0, _INF), 0.0, True, _RIGID, "Heusel et al. 2017, arXiv:1706.08500"
     ),
 }  # fmt: skip

@@ -10,15 +10,18 @@ from oracles import similarity as oracle
 
 import featurespace.metrics as room
 from featurespace.metrics import METRICS, cosine_neighbours, mutual_knn, mutual_knn_from_neighbours, procrustes_distance
-from featurespace.metrics.registry import INVARIANCES
+from featurespace.metrics.registry import INVARIANCES, KINDS
 
 NAMES = sorted(METRICS)
+PAIRS = [name for name in NAMES if METRICS[name].kind != "single"]
 
 
 def sample(name, seed=0):
-    """Two related feature sets, away from the origin and with unequal spread; unequal n where unpaired."""
+    """Return what the metric takes: away from the origin, with unequal spread; related if paired, else of unequal n."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((60, 7)) * np.arange(1, 8) + 2
+    if METRICS[name].kind == "single":
+        return (X,)
     if METRICS[name].paired:
         return X, np.c_[X[:, :3], rng.standard_normal((60, 4))] + 0.5 * rng.standard_normal((60, 7))
     return X, rng.standard_normal((45, 7)) * np.arange(7, 0, -1) + 1
@@ -33,35 +36,59 @@ def changed(kind, Z, seed=5):
         return Z @ np.linalg.qr(rng.standard_normal((d, d)))[0]
     if kind == "isotropic_scale":
         return 3.7 * Z
+    if kind == "invertible":
+        return Z @ (rng.standard_normal((d, d)) + np.diag(rng.uniform(1, 5, d)))
     return Z * rng.uniform(0.1, 5, d)
+
+
+def changed_sample(name, change):
+    """Apply a change to one input of a similarity, to both of a gap."""
+    first, *others = sample(name)
+    return [change(first), *others] if METRICS[name].paired else [change(Z) for Z in (first, *others)]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_range_symmetry_and_identity(name):
     facts = METRICS[name]
-    X, Y = sample(name)
-    value = facts.function(X, Y)
+    arrays = sample(name)
+    value = facts.function(*arrays)
     assert type(value) is float and facts.range[0] <= value <= facts.range[1]
-    assert (facts.function(Y, X) == pytest.approx(value, abs=1e-10)) is facts.symmetric
+    assert (facts.function(*arrays[::-1]) == pytest.approx(value, abs=1e-10)) is facts.symmetric
     if facts.identity is not None:
-        assert facts.function(X, X.copy()) == pytest.approx(facts.identity, abs=1e-6)
-    assert facts.reference and facts.direction in ("likeness", "difference")
+        assert facts.function(arrays[0], arrays[0].copy()) == pytest.approx(facts.identity, abs=1e-6)
+    assert facts.reference and facts.kind in KINDS
+    assert facts.direction in (("none",) if facts.kind == "single" else ("likeness", "difference"))
 
 
 @pytest.mark.parametrize("kind", INVARIANCES)
 @pytest.mark.parametrize("name", NAMES)
 def test_claimed_invariances_hold_and_others_break(name, kind):
     facts = METRICS[name]
-    X, Y = sample(name)
-    before = facts.function(X, Y)
-    after = facts.function(changed(kind, X), Y if facts.paired else changed(kind, Y))
+    before = facts.function(*sample(name))
+    after = facts.function(*changed_sample(name, lambda Z: changed(kind, Z)))
     if kind in facts.invariances:
         assert after == pytest.approx(before, rel=1e-9, abs=1e-9)
     else:
         assert after != pytest.approx(before, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if "translation" in METRICS[name].invariances])
+def test_a_large_offset_in_float32_changes_nothing(name):
+    grid = [np.round(Z * 256) / 256 for Z in sample(name)]  # float32 holds these with the offset, too
+    before = METRICS[name].function(*(Z.astype(np.float32) for Z in grid))
+    after = METRICS[name].function(*((Z + 1000).astype(np.float32) for Z in grid))
+    assert after == pytest.approx(before, rel=1e-8, abs=1e-8)
+
+
+@pytest.mark.parametrize("factor", [1e-60, 1e60])
+@pytest.mark.parametrize("name", [name for name in NAMES if "isotropic_scale" in METRICS[name].invariances])
+def test_tiny_and_huge_scales_change_nothing(name, factor):
+    before = METRICS[name].function(*sample(name))
+    after = METRICS[name].function(*changed_sample(name, lambda Z: Z * factor))
+    assert after == pytest.approx(before, rel=1e-8, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", PAIRS)
 def test_direction(name):
     facts = METRICS[name]
     X, _ = sample(name)
@@ -76,42 +103,78 @@ def test_direction(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_rows(name):
     facts = METRICS[name]
-    X, Y = sample(name)
-    order, other = np.random.default_rng(1).permutation(len(X)), np.random.default_rng(2).permutation(len(Y))
-    value = facts.function(X, Y)
-    assert facts.function(X[order], Y[order if facts.paired else other]) == pytest.approx(value, abs=1e-10)
+    arrays = sample(name)
+    orders = [np.random.default_rng(1 if facts.paired else i).permutation(len(Z)) for i, Z in enumerate(arrays)]
+    value = facts.function(*arrays)
+    assert facts.function(*(Z[order] for Z, order in zip(arrays, orders))) == pytest.approx(value, abs=1e-10)
     if facts.paired:
-        assert facts.function(X[order], Y) != pytest.approx(value, abs=1e-2)
+        assert facts.function(arrays[0][orders[0]], arrays[1]) != pytest.approx(value, abs=1e-2)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_input_types_and_input_untouched(name):
     facts = METRICS[name]
-    X, Y = (Z.astype(np.float32) for Z in sample(name))
-    kept = X.copy(), Y.copy()
-    value = facts.function(X, Y)
-    np.testing.assert_array_equal(np.concatenate([X, Y]), np.concatenate(kept))
-    X.setflags(write=False)
-    assert facts.function(X.astype(float), Y.astype(float)) == value  # float32 is widened, nothing else
-    assert facts.function(torch.from_numpy(kept[0]).requires_grad_(), torch.from_numpy(kept[1])) == value
-    assert facts.function(np.asfortranarray(X), Y.tolist()) == pytest.approx(value, abs=1e-12)
+    arrays = [Z.astype(np.float32) for Z in sample(name)]
+    kept = [Z.copy() for Z in arrays]
+    value = facts.function(*arrays)
+    for Z, before in zip(arrays, kept):
+        np.testing.assert_array_equal(Z, before)
+    arrays[0].setflags(write=False)
+    assert facts.function(*(Z.astype(float) for Z in arrays)) == value  # float32 is widened, nothing else
+    tensors = [torch.from_numpy(Z) for Z in kept]
+    assert facts.function(tensors[0].clone().requires_grad_(), *tensors[1:]) == value
+    assert facts.function(np.asfortranarray(arrays[0]), *kept[1:]) == pytest.approx(value, abs=1e-12)
+    assert facts.function(*(Z.tolist() for Z in kept)) == pytest.approx(value, abs=1e-12)
     assert facts.function(*sample(name)) == pytest.approx(value, rel=1e-5, abs=1e-5)
-    half = torch.from_numpy(kept[0]).to(torch.bfloat16), torch.from_numpy(kept[1])
-    assert facts.function(*half) == facts.function(half[0].float().numpy(), half[1])
+    half = tensors[0].to(torch.bfloat16)
+    assert facts.function(half, *tensors[1:]) == facts.function(half.float().numpy(), *kept[1:])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_features_are_named(name):
     facts = METRICS[name]
-    X, Y = sample(name)
-    Y = Y.copy()
-    Y[3, 2], Y[9, 0] = np.nan, np.inf
-    with pytest.raises(ValueError, match=r"Y has 2 values that are not finite, the first in row 3, column 2 \(nan\)"):
-        facts.function(X, Y)
-    with pytest.raises(ValueError, match="paired features" if facts.paired else "share one feature space"):
-        facts.function(X, X[:-1] if facts.paired else X[:, :-1])
+    arrays = [Z.copy() for Z in sample(name)]
+    arrays[-1][3, 2], arrays[-1][9, 0] = np.nan, np.inf
+    last = "XY"[len(arrays) - 1]
+    message = rf"{last} has 2 values that are not finite, the first in row 3, column 2 \(nan\)"
+    with pytest.raises(ValueError, match=message):
+        facts.function(*arrays)
     with pytest.raises(ValueError, match=r"X has shape \(0, 7\)"):
-        facts.function(X[:0], Y)
+        facts.function(arrays[0][:0], *arrays[1:])
+    if name in PAIRS:
+        X = sample(name)[0]
+        with pytest.raises(ValueError, match="paired features" if facts.paired else "share one feature space"):
+            facts.function(X, X[:-1] if facts.paired else X[:, :-1])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_few_samples_give_a_finite_value_or_a_reason(name, rows):
+    try:
+        value = METRICS[name].function(*(Z[:rows] for Z in sample(name)))
+    except ValueError as error:
+        assert len(str(error)) > 20
+    else:
+        assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("kind", ["constant", "duplicated rows", "duplicated columns", "constant column", "n < d"])
+@pytest.mark.parametrize("name", NAMES)
+def test_degenerate_features_give_a_finite_value_or_a_reason(name, kind):
+    change = {
+        "constant": lambda Z: np.full_like(Z, 0.1),
+        "duplicated rows": lambda Z: np.repeat(Z, 2, axis=0),
+        "duplicated columns": lambda Z: np.repeat(Z, 2, axis=1),
+        "constant column": lambda Z: np.c_[Z, np.full(len(Z), 0.1)],
+        "n < d": lambda Z: Z[:6],
+    }[kind]
+    facts = METRICS[name]
+    try:
+        value = facts.function(*(change(Z) for Z in sample(name)))
+    except ValueError as error:
+        assert len(str(error)) > 20
+    else:
+        assert np.isfinite(value) and facts.range[0] - 1e-9 <= value <= facts.range[1] + 1e-9
 
 
 def test_procrustes_is_the_best_rotation(rng):
