@@ -9,86 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_features, as_pair, centred
-from featurespace.metrics.hsic import PreparedCKA, Units, hsic_matrices
+from featurespace.metrics.arrays import as_pair
+from featurespace.metrics.hsic import hsic_matrices
+from featurespace.metrics.prepared import PreparedCKA, prepare_cka
+from featurespace.metrics.units import cka_units
 from featurespace.stats.estimate import Estimate
-from featurespace.stats.resampling import jackknife_estimate, resampling_units
-
-
-def prepare_cka(X: Any, *, groups: Any = None) -> PreparedCKA:
-    """Do the part of `cka_matrices` that belongs to one layer: centring, scaling, sums.
-
-    Parameters
-    ----------
-    X : (n, d) array, features, one row a sample
-    groups : (n,) labels (patients) to leave out together; None leaves out samples. Or what `cka_units` made of them,
-        which saves doing it for every layer
-
-    Returns
-    -------
-    PreparedCKA
-        For `cka_matrices` and `cka_estimate`.
-
-    Raises
-    ------
-    ValueError
-        If n < 4, a value is not finite, the features are constant, or there are not n groups.
-
-    Notes
-    -----
-    Cost O(n d).
-
-    Examples
-    --------
-    >>> prepare_cka(np.eye(5)[:, :3] + np.arange(15).reshape(5, 3) % 4).n
-    5
-    """
-    copied = isinstance(X, np.ndarray) and X.dtype != np.float64  # `as_features` then gives memory of its own
-    X = as_features(X)
-    if len(X) < 4:
-        raise ValueError(f"X has {len(X)} rows; debiased CKA is defined from 4 samples on")
-    Z = centred(X, in_place=copied)
-    scale = math.sqrt(np.vdot(Z, Z) / len(X))
-    if scale == 0:
-        raise ValueError("X is constant: every sample has the same features, so CKA with it is undefined")
-    units = groups if isinstance(groups, Units) else cka_units(groups, len(X))
-    if units.name == "group":
-        Z = Z[units.order]
-    Z /= scale  # CKA does not depend on the scale, and fourth powers stay far from overflow
-    return PreparedCKA(Z, units)
-
-
-def cka_units(groups: Any, n: int) -> Units:
-    """Return how the rows of a data set fall into units that are left out together; for `prepare_cka`.
-
-    Parameters
-    ----------
-    groups : (n,) labels (patients), or None for one unit a sample
-    n : number of samples
-
-    Returns
-    -------
-    Units
-        Order of the rows by unit, where each unit starts, and its size.
-
-    Raises
-    ------
-    ValueError
-        If there are not n groups.
-
-    Notes
-    -----
-    Cost O(n log n), which for text is more than what `prepare_cka` does with a narrow layer.
-
-    Examples
-    --------
-    >>> units = cka_units(["b", "a", "b"], 3)
-    >>> units.order.tolist(), units.sizes.tolist(), units.name
-    ([1, 0, 2], [1, 2], 'group')
-    """
-    codes, name, count = resampling_units(groups, n)
-    sizes = np.bincount(codes, minlength=count)
-    return Units(np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes, name)
+from featurespace.stats.resampling import jackknife_estimate
 
 
 def cka_matrices(
@@ -137,7 +63,7 @@ def cka_matrices(
     # Own values first and by themselves, so that no bit depends on which pairs are wanted.
     for pair, value, without in hsic_matrices(models, [*((each,) for each in used), *wanted]):
         if len(pair) == 1:
-            own[pair[0]] = _own(value, without, models[pair[0]][0].n)
+            own[pair[0]] = _own(value, without, models[pair[0]][0].units.counted)
             continue
         i, j = pair
         if i == j:
@@ -187,7 +113,8 @@ def _estimates(
             count = len(units.sizes)
             return Estimate.without_interval(cka, n=n, unit=units.name, n_groups=count, reason=reason, level=level)
         leave_out = without[a, b] / np.sqrt(first[1][a] * second[1][b])
-        return jackknife_estimate(cka, leave_out, n=n, sizes=units.sizes, unit=units.name, level=level)
+        sizes = None if units.between else units.sizes  # each group counts once where pairs within one are left out
+        return jackknife_estimate(cka, leave_out, n=n, sizes=sizes, unit=units.name, level=level)
 
     return [[estimate(a, b) for b in range(value.shape[1])] for a in range(value.shape[0])]
 
@@ -235,14 +162,18 @@ def cka_estimate(A: PreparedCKA, B: PreparedCKA, *, level: float = 0.95) -> Esti
     return estimate
 
 
-def cka_jackknife(X: Any, Y: Any, *, groups: Any = None, level: float = 0.95) -> Estimate:
-    """Debiased linear CKA of paired features with its jackknife interval, by sample or by group.
+def cka_jackknife(
+    X: Any, Y: Any, *, groups: Any = None, between_groups: bool = False, kernel: str = "linear", level: float = 0.95
+) -> Estimate:
+    """Debiased CKA of paired features with its jackknife interval, by sample or by group.
 
     Parameters
     ----------
-    X : (n, d1) array, features, one row a sample
+    X : (n, d1) array, features, one row a sample; or maps (n, h, w, c), unpooled
     Y : (n, d2) array, features of the same samples in the same order
     groups : (n,) labels (patients) to leave out together; None leaves out samples
+    between_groups : leave pairs of samples of one group out of the value; each group then counts once
+    kernel : ``"linear"`` or ``"rbf"``, as in `prepare_cka`
     level : coverage that the interval aims at
 
     Returns
@@ -258,7 +189,8 @@ def cka_jackknife(X: Any, Y: Any, *, groups: Any = None, level: float = 0.95) ->
     Notes
     -----
     Cost of about three evaluations of `cka`. A bootstrap of rows would cover 38 % at n = 200, d = 256, where this
-    covers 95 %: a row drawn twice is its own neighbour. Pairs within a group stay in the value.
+    covers 95 %: a row drawn twice is its own neighbour. Pairs within a group resemble each other in both inputs and
+    raise the value (20 patients of 50 slices: 0.806 for a true 0.777), which ``between_groups`` removes.
 
     References
     ----------
@@ -272,18 +204,34 @@ def cka_jackknife(X: Any, Y: Any, *, groups: Any = None, level: float = 0.95) ->
     >>> estimate.ci_low < estimate.value < estimate.ci_high
     True
     """
-    X, Y = as_pair(X, Y)
-    return cka_estimate(prepare_cka(X, groups=groups), _named(Y, groups), level=level)
+    return cka_estimate(*_both(X, Y, groups=groups, between_groups=between_groups, kernel=kernel), level=level)
 
 
-def debiased_linear_cka(X: np.ndarray, Y: np.ndarray) -> float:
-    """Debiased linear CKA without leave-outs; `cka` says more."""
-    return cka_estimate(prepare_cka(X, groups=np.zeros(len(X))), _named(Y, np.zeros(len(Y)))).value
+def debiased_cka(X: Any, Y: Any, *, kernel: str, groups: Any) -> float:
+    """Debiased CKA without leave-outs; `cka` says more."""
+    layers = [[each] for each in _both(X, Y, groups=groups, between_groups=groups is not None, kernel=kernel)]
+    pairs = [(0,), (1,), (0, 1)]
+    x, y, xy = (value.ravel() for _, value, _ in hsic_matrices(layers, pairs, leave_outs=False))
+    for name, own in (("X", x), ("Y", y)):
+        if _own(own, None, layers[0][0].units.counted)[0] == 0:
+            raise ValueError(f"{name} is constant but for at most one sample (self HSIC <= 0), so CKA is undefined")
+    return float(xy[0] / math.sqrt(x[0] * y[0]))
 
 
-def _named(Y: np.ndarray, groups: Any) -> PreparedCKA:
-    """Prepare the second layer, so that an error names Y."""
-    try:
-        return prepare_cka(Y, groups=groups)
-    except ValueError as error:
-        raise ValueError(str(error).replace("X is", "Y is", 1)) from None
+def _both(X: Any, Y: Any, *, groups: Any, between_groups: bool, kernel: str) -> list[PreparedCKA]:
+    """Prepare both inputs, so that an error names the right one."""
+    X, Y = (Z if hasattr(Z, "shape") else np.asarray(Z) for Z in (X, Y))
+    if min(X.ndim, Y.ndim) < 3:  # maps are checked in blocks
+        X, Y = as_pair(*(Z.reshape(len(Z), -1) if Z.ndim > 2 else Z for Z in (X, Y)))
+    elif len(X) != len(Y):
+        raise ValueError(f"X has {len(X)} rows and Y {len(Y)}; paired features have the same samples in the same order")
+    if groups is None and between_groups:
+        raise ValueError("between_groups needs groups: labels of the samples that belong together, e.g. patients")
+    units = cka_units(groups, len(X), between=between_groups)
+    prepared = []
+    for name, Z in (("X", X), ("Y", Y)):
+        try:
+            prepared.append(prepare_cka(Z, groups=units, kernel=kernel))
+        except ValueError as error:
+            raise ValueError(str(error).replace("X ", f"{name} ", 1)) from None
+    return prepared

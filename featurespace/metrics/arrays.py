@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 
-def as_features(X: Any, name: str = "X") -> np.ndarray:
+def as_features(X: Any, name: str = "X", *, first_column: int = 0) -> np.ndarray:
     """Return features as a finite float64 array of shape (n, d); the input is never modified.
 
     Parameters
     ----------
     X : (n, d) array or torch tensor, features, one row a sample
     name : what to call it in an error
+    first_column : number of the first column, where X is a part of wider features
 
     Returns
     -------
@@ -47,7 +48,7 @@ def as_features(X: Any, name: str = "X") -> np.ndarray:
         row, column = np.argwhere(~finite)[0]
         raise ValueError(
             f"{name} has {int((~finite).sum())} values that are not finite, "
-            f"the first in row {row}, column {column} ({array[row, column]})"
+            f"the first in row {row}, column {first_column + column} ({array[row, column]})"
         )
     return array
 
@@ -88,6 +89,16 @@ def centred(X: np.ndarray, *, in_place: bool = False) -> np.ndarray:
     Z = np.subtract(X, X.mean(axis=0), out=X if in_place else None)
     Z[:, constant] = 0.0
     return Z
+
+
+def tamed(X: np.ndarray) -> np.ndarray:
+    """Return X, times a power of two where its largest value is so extreme that squares would over- or underflow.
+
+    For metrics that do not depend on the scale: the factor is exact, so no digit changes.
+    """
+    peak = np.abs(X).max(initial=0.0)
+    exponent = int(np.frexp(peak)[1])
+    return X if peak == 0 or abs(exponent) < 200 else np.ldexp(X, -exponent)
 
 
 def normalised_rows(X: np.ndarray, name: str) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from featurespace.stats.estimate import too_few
+from featurespace.metrics.prepared import PreparedCKA, PreparedKernel
 
 KERNEL_ROWS = 128
 """Rows of all kernels in memory at once: as many as give the matrix product its full speed."""
@@ -21,91 +20,13 @@ CHUNK_BYTES = 1 << 26
 Pair = tuple[int, ...]  # two models, or one: each of its layers with itself
 
 
-class Units(NamedTuple):
-    """Resampled units; rows are in `order`, so that a unit is a run of rows."""
-
-    order: np.ndarray
-    starts: np.ndarray
-    sizes: np.ndarray
-    name: str
-
-    @property
-    def single(self) -> bool:
-        """Whether every unit is one sample."""
-        return len(self.sizes) == len(self.order)
-
-    @property
-    def no_leave_outs(self) -> str:
-        """Why there are no values without each unit; empty where there are."""
-        rows, largest = len(self.order), int(self.sizes.max())
-        if rows - largest < 4 and not too_few(len(self.sizes), self.name):
-            return f"the largest group holds {largest} of {rows} samples, and 4 must remain without it"
-        return too_few(len(self.sizes), self.name)
-
-    def sums(self, values: np.ndarray, *, axis: int = 0) -> np.ndarray:
-        """Return the sums over each unit's rows, which lie along ``axis``."""
-        return values if self.single else np.add.reduceat(values, self.starts, axis=axis)
-
-    def same_as(self, other: Units) -> bool:
-        """Whether two layers were prepared with the same samples and groups."""
-        return self is other or (
-            self.name == other.name
-            and np.array_equal(self.order, other.order)
-            and np.array_equal(self.sizes, other.sizes)
-        )
-
-
-@dataclass(eq=False)
-class PreparedCKA:
-    """All of a layer's CKA that does not depend on the other layer; made by `prepare_cka`.
-
-    Rows are sorted by unit and scaled to a mean square length of 1. Held per layer: the centred features and O(n)
-    sums.
-    """
-
-    X: np.ndarray
-    units: Units
-    norms: np.ndarray = field(init=False)  # a_i = |x_i|^2
-    rows: np.ndarray = field(init=False)  # r_i, row sums of the kernel without its diagonal
-
-    def __post_init__(self) -> None:
-        self.norms = np.vecdot(self.X, self.X)
-        self.rows = self.X @ self.X.sum(axis=0) - self.norms
-
-    @property
-    def n(self) -> int:
-        """Number of samples."""
-        return len(self.X)
-
-    @cached_property
-    def unit_sums(self) -> np.ndarray:
-        """S_g, the sum of each unit's rows."""
-        return self.units.sums(self.X)
-
-    @cached_property
-    def to_unit(self) -> np.ndarray:
-        """Return x_j . S_g for each row j and its own unit g."""
-        if self.units.single:
-            return self.norms
-        return np.vecdot(self.X, np.repeat(self.unit_sums, self.units.sizes, axis=0))
-
-    @cached_property
-    def within(self) -> np.ndarray:
-        """Kernels within units, diagonals zero, unit after unit: sum of m_g^2 numbers."""
-        blocks = []
-        for start, size in zip(self.units.starts, self.units.sizes):
-            block = self.X[start : start + size] @ self.X[start : start + size].T
-            np.fill_diagonal(block, 0.0)
-            blocks.append(block.ravel())
-        return np.concatenate(blocks)
-
-
 Layers = Sequence[PreparedCKA]
-Side = Callable[[PreparedCKA], np.ndarray]
+Sides = tuple[str, str]  # what a kernel has as rows and as columns: "rows" of the features, or sums of "units"
+Products = dict[Sides, np.ndarray]
 
 
 def hsic_matrices(
-    models: Sequence[Layers], pairs: Sequence[Pair]
+    models: Sequence[Layers], pairs: Sequence[Pair], *, leave_outs: bool = True
 ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray | None]]:
     """Yield, in the order of the pairs of models, the unbiased HSIC of all their layers and those without each unit.
 
@@ -113,6 +34,7 @@ def hsic_matrices(
     ----------
     models : prepared layers of each model, all of the same samples and units
     pairs : which models to combine, by index; (i, i) is all layers of a model with all, (i,) each with itself
+    leave_outs : also without each unit
 
     Yields
     ------
@@ -135,44 +57,52 @@ def hsic_matrices(
             count += 1
         batch, todo = todo[:count], todo[count:]
         by_kernel = [pair for pair in batch if kernels_are_cheaper(models[pair[0]], models[pair[-1]])]
-        sides = _sides(models[0]) if by_kernel else []
-        products = [_kernel_products(models, by_kernel, side) for side in sides]
+        products = {
+            sides: _kernel_products(models, by_kernel, sides) for sides in _sides(models[0], leave_outs) if by_kernel
+        }
         for pair in batch:
-            made = [each.pop(pair) for each in products] if pair in by_kernel else None
+            made = {sides: each.pop(pair) for sides, each in products.items()} if pair in by_kernel else None
             if len(pair) == 1:
-                yield pair, *_own_hsic(models[pair[0]], made)
+                yield pair, *_own_hsic(models[pair[0]], made, leave_outs)
             else:
-                yield pair, *_hsic_matrix(models[pair[0]], models[pair[1]], made)
+                yield pair, *_hsic_matrix(models[pair[0]], models[pair[1]], made, leave_outs)
 
 
 def kernels_are_cheaper(first: Layers, second: Layers) -> bool:
     """Whether rows of kernels cost fewer operations than moments, for all pairs of layers of two models."""
-    a, b = (sum(layer.X.shape[1] for layer in layers) for layers in (first, second))
+    if any(isinstance(layer, PreparedKernel) for layers in (first, second) for layer in layers):
+        return True
+    a, b = (sum(layer.width for layer in layers) for layers in (first, second))
     return first[0].n * (a + b) < 2 * a * b
 
 
-def _sides(layers: Layers) -> list[Side]:
-    """Return what stands on the left of x_i . x_j: the rows, and the sums of each unit's rows where these differ."""
+def _sides(layers: Layers, leave_outs: bool) -> list[Sides]:
+    """Return which kernels the sums are made of."""
     units = layers[0].units
-    return [lambda layer: layer.X] if units.single or units.no_leave_outs else [
-        lambda layer: layer.X, lambda layer: layer.unit_sums]  # fmt: skip
+    sides = [("rows", "rows")]
+    if units.between:
+        sides += [("rows", "units"), ("units", "units")]
+    if leave_outs and not units.single and not units.no_leave_outs:
+        sides += [("units", "rows")]
+    return sides
 
 
-def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], side: Side) -> dict[Pair, np.ndarray]:
-    """Return sum_j (u_i . x_j)(v_i . y_j) as (La, Lb, rows) of each pair of models; u and v are the ``side`` rows.
+def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], sides: Sides) -> dict[Pair, np.ndarray]:
+    """Return sum_j (u_i . x_j)(v_i . y_j) as (La, Lb, rows) of each pair of models; u, v on the left, x, y on the right.
 
     (L, rows) of one model's layers, each with itself.
     """
     used = sorted({each for pair in pairs for each in pair})
-    rows, n = len(side(models[used[0]][0])), models[used[0]][0].n
-    kernels = {each: np.empty((len(models[each]), min(KERNEL_ROWS, rows), n)) for each in used}
+    units = models[used[0]][0].units
+    rows, columns = (len(units.order) if side == "rows" else len(units.sizes) for side in sides)
+    kernels = {each: np.empty((len(models[each]), min(KERNEL_ROWS, rows), columns)) for each in used}
     products = {pair: np.empty((*(len(models[each]) for each in pair), rows)) for pair in pairs}
     for start in range(0, rows, KERNEL_ROWS):
         stop = min(start + KERNEL_ROWS, rows)
         block = {each: kernel[:, : stop - start] for each, kernel in kernels.items()}
         for each in used:
             for layer, kernel in zip(models[each], block[each], strict=True):
-                np.matmul(side(layer)[start:stop], layer.X.T, out=kernel)
+                layer.kernel(*sides, slice(start, stop), kernel)
         for pair in pairs:
             first, second = block[pair[0]], block[pair[-1]]
             if len(pair) == 1:
@@ -183,16 +113,19 @@ def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], side: Side
     return products
 
 
-def _moment_products(first: Layers, second: Layers, side: Side) -> np.ndarray:
+def _moment_products(first: Layers, second: Layers, sides: Sides) -> np.ndarray:
     """Return what `_kernel_products` does for two models, from C = X'Y."""
-    products = np.empty((len(first), len(second), len(side(first[0]))))
+    left, right = sides
+    products = np.empty((len(first), len(second), len(first[0].side(left))))
     for a, A in enumerate(first):
         for b, B in enumerate(second):
-            products[a, b] = np.vecdot(side(A) @ (A.X.T @ B.X), side(B))
+            products[a, b] = np.vecdot(A.side(left) @ (A.side(right).T @ B.side(right)), B.side(left))
     return products
 
 
-def _hsic_matrix(first: Layers, second: Layers, made: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _hsic_matrix(
+    first: Layers, second: Layers, made: Products | None, leave_outs: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return HSIC for all samples and without each unit, a few layers of the second model at a time."""
     width = max(1, CHUNK_BYTES // (8 * first[0].n * len(first)))
     values: list[np.ndarray] = []
@@ -200,28 +133,39 @@ def _hsic_matrix(first: Layers, second: Layers, made: list[np.ndarray] | None) -
     for start in range(0, len(second), width):
         part = second[start : start + width]
         if made is None:
-            products = [_moment_products(first, part, side) for side in _sides(first)]
+            products = {sides: _moment_products(first, part, sides) for sides in _sides(first, leave_outs)}
         else:
-            products = [each[:, start : start + width] for each in made]
-        value, leave_out = _combine(first, part, products)
+            products = {sides: each[:, start : start + width] for sides, each in made.items()}
+        value, leave_out = (_between if first[0].units.between else _combine)(first, part, products, leave_outs)
         values.append(value)
         if leave_out is not None:
             without.append(leave_out)
     return np.concatenate(values, axis=1), np.concatenate(without, axis=1) if without else None
 
 
-def _own_hsic(layers: Layers, made: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _own_hsic(layers: Layers, made: Products | None, leave_outs: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Return HSIC of each layer with itself, for all samples (L,) and without each unit (L, G)."""
     values, without = [], []
     for place, layer in enumerate(layers):
-        products = None if made is None else [each[None, None, place] for each in made]
-        value, leave_out = _hsic_matrix([layer], [layer], products)
+        products = None if made is None else {sides: each[None, None, place] for sides, each in made.items()}
+        value, leave_out = _hsic_matrix([layer], [layer], products, leave_outs)
         values.append(value[0, 0])
         without.append(None if leave_out is None else leave_out[0, 0])
     return np.array(values), None if without[0] is None else np.array(without)
 
 
-def _combine(first: Layers, second: Layers, products: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+def _stacked(layers: Layers, *names: str) -> list[np.ndarray]:
+    return [np.stack([getattr(layer, name) for layer in layers]) for name in names]
+
+
+def _unit_dot(layers: Layers, values: np.ndarray, side: str = "rows") -> np.ndarray:
+    """Return each layer's unit kernel times every row of values, (layers, values, G)."""
+    return np.stack([layer.unit_dot(values.T, side) for layer in layers]).swapaxes(1, 2)
+
+
+def _combine(
+    first: Layers, second: Layers, products: Products, leave_outs: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return HSIC of (La, Lb) pairs of layers and, exactly, without each unit.
 
     With k^g_j the kernel of row j summed over unit g, row sums become r_j - k^g_j and the rows of g go, hence
@@ -229,17 +173,17 @@ def _combine(first: Layers, second: Layers, products: list[np.ndarray]) -> tuple
     """
     units = first[0].units
     n, sums = first[0].n, partial(units.sums, axis=-1)
-    a, r, to_a = (np.stack([getattr(layer, name) for layer in first])[:, None] for name in ("norms", "rows", "to_unit"))
-    b, s, to_b = (np.stack([getattr(layer, name) for layer in second]) for name in ("norms", "rows", "to_unit"))
-    pairs = products[0] - a * b  # sum_j k_ij l_ij without the diagonal
+    a, r, to_a = (each[:, None] for each in _stacked(first, "norms", "rows", "to_unit"))
+    b, s, to_b = _stacked(second, "norms", "rows", "to_unit")
+    pairs = products["rows", "rows"] - a * b  # sum_j k_ij l_ij without the diagonal
     trace, cross = pairs.sum(axis=-1), r[:, 0] @ s.T
     total_k, total_l = r.sum(axis=-1), s.sum(axis=-1)
     value = _hsic(trace, total_k, total_l, cross, n)
-    if units.no_leave_outs:
+    if units.no_leave_outs or not leave_outs:
         return value, None
-    k_s = np.stack([A.unit_sums @ (A.X.T @ s.T) for A in first]).swapaxes(1, 2) - sums(to_a * s)
-    l_r = np.stack([B.unit_sums @ (B.X.T @ r[:, 0].T) for B in second]).transpose(2, 0, 1) - sums(to_b * r)
-    k_l = products[-1] - sums(to_a * to_b)
+    k_s = _unit_dot(first, s) - sums(to_a * s)
+    l_r = _unit_dot(second, r[:, 0]).swapaxes(0, 1) - sums(to_b * r)
+    k_l = products["rows" if units.single else "units", "rows"] - sums(to_a * to_b)
     without = _hsic(
         trace[..., None] - 2 * sums(pairs) + _within(first, second),
         (total_k[..., None] - 2 * sums(r) + sums(to_a - a)),
@@ -250,11 +194,54 @@ def _combine(first: Layers, second: Layers, products: list[np.ndarray]) -> tuple
     return value, without
 
 
-def _within(first: Layers, second: Layers) -> np.ndarray | float:
+def _between(
+    first: Layers, second: Layers, products: Products, leave_outs: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return HSIC over samples of different units, of (La, Lb) pairs of layers and, exactly, without each unit.
+
+    The U-statistic over four different units, each sum over the rows of a unit a mean: with K_ig the kernel of row i
+    with unit g and A_gh that of two units, both zero within a unit, r and alpha their row sums, from
+    ``sum_ij k_ij l_ij``, ``sum_i (r_i s_i - sum_h K_ih L_ih)`` and
+    ``sum alpha sum beta - 4 sum_g alpha_g beta_g + 2 sum_gh A_gh B_gh``.
+    """
+    units = first[0].units
+    count, sums = len(units.sizes), partial(units.sums, axis=-1)
+    a, r, to_a, own_a = (each[:, None] for each in _stacked(first, "norms", "rows", "to_unit", "own_unit"))
+    b, s, to_b, own_b = _stacked(second, "norms", "rows", "to_unit", "own_unit")
+    alpha, beta = units.weighted_sums(r, axis=-1), units.weighted_sums(s, axis=-1)
+    own = sums(to_a * to_b)
+    within = _within(first, second)
+    pairs = sums(products["rows", "rows"] - a * b)  # of each unit's rows with all others
+    by_row = sums(products["rows", "units"]) - own  # sum_h K_ih L_ih over the rows i of each unit, h another
+    both = products["units", "units"] - own_a * own_b  # sum_h A_gh B_gh
+    trace, total = pairs.sum(axis=-1) - within.sum(axis=-1), alpha.sum(axis=-1) * beta.sum(axis=-1)
+    rows, ends = sums(r * s), alpha * beta
+    triples = rows.sum(axis=-1) - by_row.sum(axis=-1)
+    fours = total - 4 * ends.sum(axis=-1) + 2 * both.sum(axis=-1)
+    value = _u_statistic(trace, triples, fours, count)
+    if units.no_leave_outs or not leave_outs:
+        return value, None
+    to_each = products["units", "rows"] - own  # sum_i K_ig L_ig over the rows i of all other units
+    k_s = _unit_dot(first, s) - sums(to_a * s)
+    l_r = _unit_dot(second, r[:, 0]).swapaxes(0, 1) - sums(to_b * r)
+    a_beta = _unit_dot(first, beta, "units") - own_a * beta
+    b_alpha = _unit_dot(second, alpha[:, 0], "units").swapaxes(0, 1) - own_b * alpha
+    total = (alpha.sum(axis=-1)[..., None] - 2 * alpha) * (beta.sum(axis=-1)[..., None] - 2 * beta)
+    ends_without = ends.sum(axis=-1)[..., None] - ends - a_beta - b_alpha + both
+    without = _u_statistic(
+        trace[..., None] - 2 * (pairs - within),
+        triples[..., None] - rows + by_row - k_s - l_r + 2 * to_each,
+        total - 4 * ends_without + 2 * (both.sum(axis=-1)[..., None] - 2 * both),
+        count - 1,
+    )
+    return value, without
+
+
+def _within(first: Layers, second: Layers) -> np.ndarray:
     """Return the sums over i and j in one unit of k_ij l_ij, (La, Lb, G)."""
     units = first[0].units
     if units.single:
-        return 0.0
+        return np.zeros(1)
     blocks = np.array([A.within * B.within for A in first for B in second])
     ends = np.concatenate([[0], np.cumsum(units.sizes**2)[:-1]])
     return np.add.reduceat(blocks, ends, axis=-1).reshape(len(first), len(second), -1)
@@ -269,5 +256,10 @@ def _hsic(trace: Any, total_k: Any, total_l: Any, cross: Any, n: Any) -> Any:
     total_k, total_l : sum_ij k_ij and sum_ij l_ij
     cross : sum_j r_j s_j, r and s the row sums
     """
-    mean = total_k * total_l / ((n - 1) * (n - 2))
+    mean = total_k * total_l / ((n - 1) * (n - 2))  # with it -4 and 2 of `_u_statistic` go into the other two
     return (trace + mean - 2 * cross / (n - 2)) / (n * (n - 3))
+
+
+def _u_statistic(trace: Any, triples: Any, fours: Any, n: int) -> Any:
+    """Return HSIC from the sums of k_ij l_ij, k_ij l_iq and k_ij l_qr over different indices of n things."""
+    return (trace + fours / ((n - 2) * (n - 3)) - 2 * triples / (n - 2)) / (n * (n - 1))

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from featurespace.metrics.arrays import as_two_samples, centred
-from featurespace.metrics.similarity import squared_distances
+from featurespace.metrics.kernels import squared_distances
 from featurespace.stats.estimate import too_few
 from featurespace.stats.permutation import permutation_p, permute_units
 from featurespace.stats.resampling import jackknife_variance, resampling_units

@@ -7,23 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.alignment import debiased_linear_cka
-from featurespace.metrics.arrays import as_features, as_pair, centred, normalised_rows
+from featurespace.metrics.alignment import debiased_cka
+from featurespace.metrics.arrays import as_features, as_pair, centred, normalised_rows, tamed
+from featurespace.metrics.kernels import doubly_centred, rbf_kernel
+from featurespace.metrics.prepared import KERNELS
 
-KERNELS = ("linear", "rbf")
 
-
-def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True) -> float:
+def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True, groups: Any = None) -> float:
     """Centred kernel alignment of paired features: 1 is alike, 0 unrelated; debiased values may be negative.
 
     ``HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``.
 
     Parameters
     ----------
-    X : (n, d1) array, features, one row a sample
+    X : (n, d1) array, features, one row a sample; when debiased also maps (n, h, w, c), unpooled
     Y : (n, d2) array, features of the same samples in the same order
     kernel : ``"linear"``, or ``"rbf"`` with sigma^2 the median of the non-zero squared distances of each input
     debiased : Song's unbiased HSIC; otherwise the plug-in, which is near 1 for noise when d is not far below n
+    groups : (n,) labels (patients) whose pairs within a group are left out of a debiased value, each group then
+        counting once; None takes all pairs of samples
 
     Returns
     -------
@@ -33,8 +35,8 @@ def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True) -> flo
     Raises
     ------
     ValueError
-        If n < 4 (2 when not debiased), rows differ in number, a value is not finite, features are constant, or the
-        kernel is unknown.
+        If n < 4 (2 when not debiased) or there are fewer than 4 groups, rows differ in number, a value is not finite,
+        features are constant, the kernel is unknown, or groups are given for the plug-in.
 
     Notes
     -----
@@ -53,75 +55,31 @@ def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True) -> flo
     >>> round(cka(X, 2 * X + 1), 9)
     1.0
     """
-    X, Y = as_pair(X, Y)
     if kernel not in KERNELS:
         raise ValueError(f"kernel {kernel!r} is not known; allowed: {', '.join(KERNELS)}")
-    least = 4 if debiased else 2
-    if len(X) < least:
-        raise ValueError(f"X and Y have {len(X)} rows; {'debiased ' * debiased}CKA is defined from {least} samples on")
-    if kernel == "linear" and debiased:
-        return debiased_linear_cka(X, Y)
+    if debiased:
+        return debiased_cka(X, Y, kernel=kernel, groups=groups)
+    if groups is not None:
+        raise ValueError("groups are for the debiased value; the plug-in has all pairs, even of a sample with itself")
+    X, Y = as_pair(X, Y)
+    if len(X) < 2:
+        raise ValueError(f"X and Y have {len(X)} rows; CKA is defined from 2 samples on")
     X, Y = _scaled(X, "X"), _scaled(Y, "Y")
     if kernel == "linear" and X.shape[1] * Y.shape[1] <= len(X) * (X.shape[1] + Y.shape[1]):
         xx, yy, xy = X.T @ X, Y.T @ Y, X.T @ Y  # moments: |X'Y|^2 is the sum over pairs of k_ij l_ij
         return float(np.vdot(xy, xy) / (np.linalg.norm(xx) * np.linalg.norm(yy)))
     K, L = (X @ X.T, Y @ Y.T) if kernel == "linear" else (rbf_kernel(X), rbf_kernel(Y))
-    centre = _u_centred if debiased else _doubly_centred
-    K, L = centre(K), centre(L)
+    K, L = doubly_centred(K), doubly_centred(L)
     return float(np.vdot(K, L) / (np.linalg.norm(K) * np.linalg.norm(L)))
 
 
 def _scaled(X: np.ndarray, name: str) -> np.ndarray:
     """Return X centred and of unit Frobenius norm."""
-    Z = centred(X)
+    Z = centred(tamed(X))
     norm = np.linalg.norm(Z)
     if norm == 0:
         raise ValueError(f"{name} is constant: every sample has the same features, so similarity to it is undefined")
     return Z / norm
-
-
-def squared_distances(X: np.ndarray) -> np.ndarray:
-    """Return the (n, n) squared Euclidean distances of centred rows.
-
-    By ``|x|^2 + |y|^2 - 2 x.y``, whose rounding is at most about d * 2e-16 of the largest squared norm: a value below
-    that, negative ones included, is that of equal rows and becomes zero.
-    """
-    norms = np.vecdot(X, X)
-    D = X @ X.T
-    D *= -2
-    D += norms[:, None]
-    D += norms
-    rounding = (16 + X.shape[1]) * np.finfo(float).eps * norms.max()
-    D[rounding > D] = 0
-    np.fill_diagonal(D, 0)
-    return D
-
-
-def rbf_kernel(X: np.ndarray) -> np.ndarray:
-    """Return ``exp(-d^2 / (2 sigma^2))`` with sigma^2 the median of the non-zero squared distances."""
-    D = squared_distances(X)
-    above = D[np.triu_indices(len(D), 1)]
-    D /= -2 * np.median(above[above > 0])
-    return np.exp(D, out=D)
-
-
-def _doubly_centred(K: np.ndarray) -> np.ndarray:
-    """Return H K H with H = I - 11'/n."""
-    rows = K.mean(axis=0)
-    return K - rows[:, None] - rows + rows.mean()
-
-
-def _u_centred(K: np.ndarray) -> np.ndarray:
-    """Return the U-centred kernel: zero diagonal, zero row sums; inner products of two are n (n - 3) HSIC."""
-    n = len(K)
-    K = K.copy()
-    np.fill_diagonal(K, 0)
-    rows = K.sum(axis=0) / (n - 2)
-    K -= rows[:, None]
-    K -= rows
-    K += rows.sum() / (n - 1)
-    np.fill_diagonal(K, 0)
-    return K
 
 
 def procrustes_distance(X: Any, Y: Any) -> float:

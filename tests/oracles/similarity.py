@@ -69,3 +69,29 @@ def mutual_knn(X, Y, k):
             sets.append(set(np.argsort(cosine)[-k:].tolist()))
         shared += len(sets[0] & sets[1])
     return shared / (n * k)
+
+
+def hsic_between(K, L, groups):
+    """Mean over all ordered quadruples of different groups of k_ij l_ij + k_ij l_qr - 2 k_ij l_iq, i, j, q, r one of
+    each group; each of the three terms a mean over the samples of its groups."""
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    total = count = 0.0
+    for a in range(len(members)):
+        for b in range(len(members)):
+            for c in range(len(members)):
+                for d in range(len(members)):
+                    if len({a, b, c, d}) < 4:
+                        continue
+                    first = np.mean([K[i, j] * L[i, j] for i in members[a] for j in members[b]])
+                    second = np.mean([K[i, j] for i in members[a] for j in members[b]])
+                    second *= np.mean([L[q, r] for q in members[c] for r in members[d]])
+                    third = np.mean([K[i, j] * L[i, q] for i in members[a] for j in members[b] for q in members[c]])
+                    total += first + second - 2 * third
+                    count += 1
+    return total / count
+
+
+def cka_between(X, Y, groups):
+    K, L = X @ X.T, Y @ Y.T
+    xy, xx, yy = (hsic_between(A, B, groups) for A, B in ((K, L), (K, K), (L, L)))
+    return xy / np.sqrt(xx * yy)
