@@ -11,6 +11,7 @@ _HOME = {
     "MetricFacts": "registry",
     "PreparedCKA": "prepared",
     "Probe": "probe",
+    "StreamingCKA": "streaming",
     "cka": "similarity",
     "cka_estimate": "alignment",
     "cka_jackknife": "alignment",

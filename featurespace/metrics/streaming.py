@@ -1,0 +1,207 @@
+"""Exact debiased linear CKA of any number of samples in one pass over chunks of them, without keeping features."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations_with_replacement
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featurespace.metrics.arrays import as_features
+from featurespace.stats.estimate import Estimate, too_few
+from featurespace.stats.resampling import jackknife_estimate
+
+
+class _Sums(NamedTuple):
+    """Sums over samples of shifted features z of all layers side by side, and of each layer's a = |z|^2."""
+
+    z: np.ndarray  # (D,)
+    zz: np.ndarray  # (D, D)
+    a: np.ndarray  # (L,)
+    aa: np.ndarray  # (L, L)
+    az: np.ndarray  # (L, D)
+
+    def minus(self, other: _Sums) -> _Sums:
+        return _Sums(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class StreamingCKA:
+    """Exact debiased linear CKA of all layers of all models, from chunks of samples that are seen once.
+
+    The value is that of `cka_matrices` over all samples at once, not a mean over chunks. The interval is a jackknife
+    over blocks: a chunk, or where there are groups each of its groups, goes to one of ``blocks`` blocks.
+
+    Parameters
+    ----------
+    blocks : number of blocks of the jackknife, at least 5
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 5 blocks; in `update`, if rows or columns differ between layers or chunks, or a value
+        is not finite; in `matrices`, if there were fewer than 4 samples.
+
+    Notes
+    -----
+    For D features in all layers together: O(n D^2) time, and 8 blocks D^2 bytes whatever n. The first chunk's mean is
+    taken off all chunks, so that a large common offset costs no digits.
+
+    References
+    ----------
+    Song et al. 2012, JMLR 13, 1393-1434 (unbiased HSIC); Busing et al. 1999 (delete-m_j jackknife). Nguyen et al. 2021,
+    arXiv:2010.15327, average the HSIC of minibatches, which is a different and noisier estimate.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> stream = StreamingCKA(blocks=5)
+    >>> for _ in range(10):
+    ...     X = rng.standard_normal((100, 3))
+    ...     stream.update([[X], [X + rng.standard_normal((100, 3))]])
+    >>> estimate = dict(stream.matrices())[0, 1][0][0]
+    >>> estimate.n, estimate.ci_low < estimate.value < estimate.ci_high
+    (1000, True)
+    """
+
+    def __init__(self, *, blocks: int = 20):
+        if blocks < 5:
+            raise ValueError(f"blocks is {blocks}; a jackknife over blocks needs at least 5")
+        self.blocks = blocks
+        self.n = 0
+        self._unit = "sample"
+        self._counts = np.zeros(blocks, dtype=np.int64)
+        self._sums: list[_Sums | None] = [None] * blocks
+        self._shape: tuple[tuple[int, ...], ...] = ()  # widths of the layers of each model
+        self._shift = np.empty(0)
+        self._scale = np.empty(0)
+
+    def update(self, models: Sequence[Sequence[Any]], *, groups: Any = None) -> None:
+        """Add a chunk of samples.
+
+        Parameters
+        ----------
+        models : features (rows, d) of each layer of each model, all of the same samples; the same layers in each chunk
+        groups : (rows,) labels (patients) of the samples; a group may be spread over chunks. In all chunks or in none
+        """
+        layers = [as_features(X, f"layer {place} of model {i}") for i, each in enumerate(models)
+                  for place, X in enumerate(each)]  # fmt: skip
+        rows = {len(X) for X in layers}
+        if len(rows) != 1:
+            raise ValueError(f"the layers of a chunk have {sorted(rows)} rows; all need the same samples")
+        shape = tuple(tuple(np.shape(X)[1] for X in each) for each in models)
+        if not self.n:
+            self._begin(layers, shape, groups)
+        if shape != self._shape or (self._unit == "group") != (groups is not None):
+            raise ValueError(
+                f"a chunk has layers of widths {shape}, {'without' if groups is None else 'with'} groups; the chunks "
+                f"before have {self._shape}, {'with' if self._unit == 'group' else 'without'} groups"
+            )
+        Z = (np.concatenate(layers, axis=1) - self._shift) * self._scale
+        if groups is None:
+            self._add(int(self._counts.argmin()), Z)
+        else:
+            labels = np.asarray(groups)
+            if labels.shape != (len(Z),):
+                raise ValueError(f"groups has shape {labels.shape}; it needs one label for each of the {len(Z)} rows")
+            block = np.array([zlib.crc32(str(label).encode()) % self.blocks for label in labels.tolist()])
+            for each in np.unique(block):
+                self._add(int(each), Z[block == each])
+        self.n += len(Z)
+
+    def _begin(self, layers: list[np.ndarray], shape: tuple[tuple[int, ...], ...], groups: Any) -> None:
+        self._shape, self._unit = shape, "sample" if groups is None else "group"
+        self._shift = np.concatenate([X.mean(axis=0) for X in layers])
+        spread = [float(np.abs(X - X.mean(axis=0)).max()) for X in layers]
+        # a power of two for each layer: exact, and fourth powers stay far from overflow
+        factors = [np.ldexp(1.0, -int(np.frexp(each)[1])) for each in spread]
+        self._scale = np.repeat(factors, [X.shape[1] for X in layers])
+
+    def _add(self, block: int, Z: np.ndarray) -> None:
+        norms = np.stack([np.vecdot(Z[:, part], Z[:, part]) for part in self._parts()])
+        new = _Sums(Z.sum(axis=0), Z.T @ Z, norms.sum(axis=1), norms @ norms.T, norms @ Z)
+        known = self._sums[block]
+        if known is None:
+            self._sums[block] = new
+        else:
+            for mine, more in zip(known, new, strict=True):
+                mine += more
+        self._counts[block] += len(Z)
+
+    def _parts(self) -> list[slice]:
+        ends = np.cumsum([0, *(width for widths in self._shape for width in widths)])
+        return [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:])]
+
+    def matrices(
+        self, pairs: Sequence[tuple[int, int]] | None = None, *, level: float = 0.95
+    ) -> Iterator[tuple[tuple[int, int], list[list[Estimate | None]]]]:
+        """Yield the estimates of all samples seen so far, as `cka_matrices` does; more chunks may follow."""
+        if self.n < 4:
+            raise ValueError(f"{self.n} samples were given; debiased CKA is defined from 4 samples on")
+        filled = [each for each in self._sums if each is not None]
+        counts = self._counts[self._counts > 0]
+        total = _Sums(*(sum(each[1:], each[0].copy()) for each in zip(*filled)))
+        parts = self._parts()
+        value = _hsic(total, self.n, parts)
+        reason = too_few(len(counts), self._unit) and f"{len(counts)} blocks, at least 5 needed: give smaller chunks"
+        if not reason and self.n - counts.max() < 4:
+            reason = "one block holds nearly all samples"
+        without = [] if reason else [_hsic(total.minus(each), self.n - m, parts) for each, m in zip(filled, counts)]
+        places = np.split(np.arange(len(parts)), np.cumsum([len(widths) for widths in self._shape])[:-1])
+        wanted = combinations_with_replacement(range(len(places)), 2) if pairs is None else pairs
+        for i, j in wanted:
+            rows = [[self._estimate(a, b, value, without, counts, reason, level) for b in places[j]] for a in places[i]]
+            yield (i, j), rows
+
+    def _estimate(
+        self,
+        a: int,
+        b: int,
+        value: np.ndarray,
+        without: list[np.ndarray],
+        counts: np.ndarray,
+        reason: str,
+        level: float,
+    ) -> Estimate | None:
+        rounding = 16 * np.finfo(float).eps  # no epsilon, since nothing above it is changed
+        if min(value[a, a], value[b, b]) <= rounding:
+            return None
+        cka = 1.0 if a == b else float(value[a, b] / math.sqrt(value[a, a] * value[b, b]))
+        if not reason and any(min(each[a, a], each[b, b]) <= rounding for each in without):
+            reason = "features are constant when one block is left out"
+        if reason:
+            count = len(counts)
+            return Estimate.without_interval(cka, n=self.n, unit=self._unit, n_groups=count, reason=reason, level=level)
+        leave_out = [each[a, b] / math.sqrt(each[a, a] * each[b, b]) for each in without]
+        found = jackknife_estimate(cka, leave_out, n=self.n, sizes=counts, unit=self._unit, level=level)
+        kind = " of groups" if self._unit == "group" else ""
+        return replace(found, interval=f"jackknife over {len(counts)} blocks{kind}")
+
+
+def _hsic(sums: _Sums, n: int, parts: list[slice]) -> np.ndarray:
+    """Return the (L, L) unbiased HSIC of n samples, each layer's taken to a mean square length of 1.
+
+    With features centred, row sums of kernels without their diagonal are -a_i, so that |C|^2 and sums of a follow
+    from those of shifted features by the binomial theorem.
+    """
+    delta = sums.z / n
+    squares = np.array([delta[part] @ delta[part] for part in parts])
+    lengths = sums.a - n * squares
+    product = np.empty((len(parts), len(parts)))
+    aa = np.empty_like(product)
+    az = np.array([[row[part] @ delta[part] for part in parts] for row in sums.az])
+    for k, first in enumerate(parts):
+        for m, second in enumerate(parts[: k + 1]):
+            C = sums.zz[first, second]
+            aa[k, m] = sums.aa[k, m] - 2 * (az[k, m] + az[m, k]) + 4 * (delta[first] @ C @ delta[second])
+            C = C - np.outer(n * delta[first], delta[second])
+            product[k, m] = product[m, k] = np.vdot(C, C)
+            aa[k, m] += squares[m] * sums.a[k] + squares[k] * sums.a[m] - 3 * n * squares[k] * squares[m]
+            aa[m, k] = aa[k, m]
+    total = np.outer(lengths, lengths)
+    hsic = (product - aa + total / ((n - 1) * (n - 2)) - 2 * aa / (n - 2)) / (n * (n - 3))
+    moving = np.where(lengths > 0, lengths / n, 1.0)
+    return hsic / np.outer(moving, moving)
