@@ -7,9 +7,12 @@ from typing import Any
 
 _HOME = {
     "Estimate": "estimate",
+    "arm_difference": "arms",
+    "benjamini_hochberg": "comparison",
     "bootstrap_weights": "resampling",
     "holm": "comparison",
     "jackknife_estimate": "resampling",
+    "paired_jackknife": "paired",
     "percentile_estimate": "resampling",
     "permutation_p": "permutation",
     "permute_units": "permutation",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import featurespace.stats as room
-from featurespace.stats import holm, permutation_p, permute_units
+from featurespace.stats import benjamini_hochberg, holm, permutation_p, permute_units
 
 
 def test_p_counts_ties_and_is_never_zero():
@@ -31,6 +31,35 @@ def test_holm_matches_statsmodels_textbook_values():
     np.testing.assert_allclose(holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09])
     np.testing.assert_allclose(holm([0.6, 0.001]), [0.6, 0.002])
     np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
+
+
+def test_benjamini_hochberg_matches_scipy_and_the_definition(rng):
+    from scipy.stats import false_discovery_control
+
+    p = rng.random(30) ** 2
+    found = benjamini_hochberg(p)
+    np.testing.assert_allclose(found, false_discovery_control(p), rtol=1e-14)
+    order = np.argsort(p)  # the definition: the largest k with p_(k) <= k q / m, and all below it
+    for q in (0.05, 0.2):
+        passing = np.flatnonzero(p[order] <= q * np.arange(1, 31) / 30)
+        rejected = np.sort(order[: passing.max() + 1]) if len(passing) else np.array([], dtype=int)
+        np.testing.assert_array_equal(np.flatnonzero(found <= q), rejected)
+    with_gap = benjamini_hochberg([0.01, np.nan, 0.04])
+    np.testing.assert_allclose(with_gap, [0.02, np.nan, 0.04])
+    with pytest.raises(ValueError, match=r"p-values must lie in \[0, 1\]; seen 0.1 to 1.5"):
+        benjamini_hochberg([0.1, 1.5])
+
+
+def test_benjamini_hochberg_keeps_the_false_discovery_rate(rng):
+    shares = []
+    for _ in range(2000):
+        from scipy.stats import norm
+
+        z = rng.standard_normal(20) + np.r_[np.full(5, 3.0), np.zeros(15)]
+        rejected = benjamini_hochberg(norm.sf(z)) <= 0.1
+        shares.append(rejected[5:].sum() / max(rejected.sum(), 1))
+    # q times the share of true hypotheses, 0.075
+    assert np.mean(shares) == pytest.approx(0.075, abs=3 * np.std(shares) / 2000**0.5)
 
 
 def test_holm_skips_what_was_not_tested():
