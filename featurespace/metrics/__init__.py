@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "CKAInfluence": "influence",
     "METRICS": "registry",
     "MMDTest": "mmd",
     "MetricFacts": "registry",
@@ -13,9 +14,13 @@ _HOME = {
     "Probe": "probe",
     "StreamingCKA": "streaming",
     "cka": "similarity",
+    "cka_difference": "cka_tests",
     "cka_estimate": "alignment",
+    "cka_influence": "influence",
     "cka_jackknife": "alignment",
     "cka_matrices": "alignment",
+    "cka_null_sd": "cka_tests",
+    "cka_permutation": "cka_tests",
     "cka_units": "units",
     "cosine_neighbours": "similarity",
     "exact_neighbours": "embedding",
