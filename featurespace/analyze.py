@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from featurespace.tables.stores import Stores
 
 # What each analysis remembers; see `tables/memo.py`.
-MEMORIES = {"similarity": ("cka", "corresponding"), "probe": ("probe",), "gap": ("gap",), "embedding": ("embedding",)}
+MEMORIES = {
+    "similarity": ("cka", "corresponding", "pair"),
+    "probe": ("probe",),
+    "gap": ("gap",),
+    "embedding": ("embedding",),
+}
 
 
 def analyze(
@@ -159,8 +164,9 @@ def _write_tables(
     differences: list[dict] = []
     if "similarity" in config.analyses:
         with progress.stage("similarity"):
-            table, tested = similarity_tables(stores, progress=progress)
-            run.write_table("similarity", table)
+            tables, tested = similarity_tables(stores, seed=config.seed, progress=progress)
+            for name, table in tables.items():
+                run.write_table(name, table)
             differences += tested
     if "probe" in config.analyses:
         with progress.stage("probes"):

@@ -77,6 +77,51 @@ DIFFERENCES = Schema(
     ("analysis", "metric", "data", "layer", "a", "b"),
 )  # fmt: skip
 
+_PAIR = {
+    "metric": "string", "model_a": "string", "model_b": "string", "layer_a": "string", "layer_b": "string", "data": "string",
+}  # fmt: skip
+
+SCALE = Schema(
+    "scale",
+    {
+        **_PAIR, "value": "float64", "null_mean": "float64", "null_sd": "float64", "control": "float64",
+        "ceiling_a": "float64", "ceiling_b": "float64", "n": "int64",
+    },
+    tuple(_PAIR),
+)  # fmt: skip
+
+CONVERGENCE = Schema(
+    "convergence",
+    {
+        **_PAIR,
+        "part": "float64",
+        "value": "float64",
+        "ci_low": "float64",
+        "ci_high": "float64",
+        "n": "int64",
+        **INTERVAL,
+    },
+    (*_PAIR, "part"),
+)
+
+INFLUENCE = Schema(
+    "influence",
+    {
+        **_PAIR, "unit": "string", "rank": "int64", "name": "string", "label": "string", "group": "string",
+        "path": "string", "change": "float64", "value": "float64", "value_without": "float64", "n": "int64",
+    },
+    (*_PAIR, "unit", "rank"),
+)  # fmt: skip
+
+INFLUENCE_SUMMARY = Schema(
+    "influence_summary",
+    {
+        **_PAIR, "unit": "string", "value": "float64", "n": "int64", "n_units": "int64", "top_units": "int64",
+        "top_share": "float64", "value_without_top": "float64",
+    },
+    (*_PAIR, "unit"),
+)  # fmt: skip
+
 LAYERS = Schema(
     "layers",
     {
@@ -101,7 +146,20 @@ MATCH = Schema(
 
 SCHEMAS = {
     schema.name: schema
-    for schema in (SIMILARITY, PROBE, DOMAIN_GAP, EMBEDDING, EMBEDDING_QUALITY, DIFFERENCES, LAYERS, MATCH)
+    for schema in (
+        SIMILARITY,
+        PROBE,
+        DOMAIN_GAP,
+        EMBEDDING,
+        EMBEDDING_QUALITY,
+        DIFFERENCES,
+        SCALE,
+        CONVERGENCE,
+        INFLUENCE,
+        INFLUENCE_SUMMARY,
+        LAYERS,
+        MATCH,
+    )  # fmt: skip
 }
 
 

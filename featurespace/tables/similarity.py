@@ -17,6 +17,7 @@ from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
 from featurespace.tables.differences import cka_differences
 from featurespace.tables.memo import Result
+from featurespace.tables.pairs import pair_tables
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
 
@@ -28,8 +29,12 @@ NO_INTERVAL = {
 }  # fmt: skip
 
 
-def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tuple[pd.DataFrame, list[dict]]:
-    """Return CKA of all layer pairs of all model pairs (also within a model), and the rows of its paired tests.
+def similarity_tables(
+    stores: Stores, *, seed: int, progress: Progress | None = None
+) -> tuple[dict[str, pd.DataFrame], list[dict]]:
+    """Return the tables similarity and those of `pair_tables` by name, and the rows of the paired tests.
+
+    The similarity is CKA of all layer pairs of all model pairs, also within a model.
 
     ``cka_debiased`` is exact, with a jackknife interval by group where there is one. A within-model matrix is given
     whole, so (a, b) and (b, a) both stand. ``procrustes_distance`` and ``mutual_knn`` (k = 10) stand for the
@@ -39,12 +44,13 @@ def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tu
     progress = progress or Progress()
     rows: list[dict] = []
     differences: list[dict] = []
+    usable: dict[str, dict[str, list[str]]] = {}
     for data in stores.data:
         n = len(stores.samples(data))
         check_size(data, n)
         pairs = list(combinations_with_replacement(stores.models, 2))
         results = _cka_results(stores, data, pairs, progress)
-        usable = _usable_layers(stores, data, results, progress)
+        usable[data] = _usable_layers(stores, data, results, progress)
         between: dict[tuple[str, str, str, str], Estimate] = {}
         for model_a, model_b in pairs:
             result = results[model_a, model_b]
@@ -53,8 +59,9 @@ def similarity_tables(stores: Stores, *, progress: Progress | None = None) -> tu
             if model_a != model_b:
                 between |= _estimates(model_a, model_b, result)
         differences += cka_differences(stores, data, between)
-        rows += _corresponding_rows(stores, usable, data, progress)
-    return validate(rows, SIMILARITY), differences
+        rows += _corresponding_rows(stores, usable[data], data, progress)
+    tables, between_groups = pair_tables(stores, usable, seed=seed, progress=progress)
+    return {"similarity": validate(rows + between_groups, SIMILARITY), **tables}, differences
 
 
 def check_size(data: str, n: int) -> None:

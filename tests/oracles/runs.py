@@ -1,7 +1,10 @@
-"""What two runs of the same command must have in common, bit for bit."""
+"""What a run holds, read and computed without the package; what two runs of a command have in common."""
 
+import json
 import re
 from pathlib import Path
+
+import numpy as np
 
 TIMES = {"provenance.json", "report.html", "hashes.json", ".lock"}  # hold times
 
@@ -16,3 +19,26 @@ def report_but_for_times(folder):
     """The report's text without dates and seconds."""
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "TIME", (Path(folder) / "report.html").read_text())
     return re.sub(r"<td>[\d.]+</td></tr>", "<td>SECONDS</td></tr>", text)
+
+
+def layer_file(run_path, model, data, layer):
+    folder = Path(run_path) / "features" / model / data
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return np.load(folder / next(each["file"] for each in manifest["layers"] if each["name"] == layer)).astype(
+        np.float64
+    )
+
+
+def song_hsic(K, L):
+    """Song et al. 2012, equation 5, term by term."""
+    n = len(K)
+    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+    one = np.ones(n)
+    return (
+        np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)
+    ) / (n * (n - 3))
+
+
+def slow_cka(X, Y):
+    K, L = X @ X.T, Y @ Y.T
+    return song_hsic(K, L) / np.sqrt(song_hsic(K, K) * song_hsic(L, L))

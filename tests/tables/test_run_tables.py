@@ -1,36 +1,11 @@
 """The tables of a small run against slow computations that read its feature files and nothing of ours."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from oracles.runs import layer_file, slow_cka
 from scipy import stats
 from sklearn.metrics.pairwise import rbf_kernel
-
-
-def layer_file(run_path, model, data, layer):
-    folder = Path(run_path) / "features" / model / data
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return np.load(folder / next(each["file"] for each in manifest["layers"] if each["name"] == layer)).astype(
-        np.float64
-    )
-
-
-def song_hsic(K, L):
-    """Song et al. 2012, equation 5, term by term."""
-    n = len(K)
-    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
-    one = np.ones(n)
-    return (
-        np.trace(K @ L) + (one @ K @ one) * (one @ L @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ K @ L @ one)
-    ) / (n * (n - 3))
-
-
-def slow_cka(X, Y):
-    K, L = X @ X.T, Y @ Y.T
-    return song_hsic(K, L) / np.sqrt(song_hsic(K, K) * song_hsic(L, L))
 
 
 @pytest.fixture(scope="module")
