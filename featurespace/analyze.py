@@ -158,6 +158,7 @@ def _write_tables(
     from featurespace.tables.models import layers_table, match_table
     from featurespace.tables.probe import probe_tables
     from featurespace.tables.similarity import similarity_tables
+    from featurespace.tables.verdicts import verdicts_table
 
     run.write_table("layers", layers_table(stores))
     run.write_table("match", match_table(model for model in models if not isinstance(model, FeatureTable)))
@@ -183,6 +184,7 @@ def _write_tables(
             points, quality = embedding_tables(stores, seed=config.seed, progress=progress)
             run.write_table("embedding", points)
             run.write_table("embedding_quality", quality)
+    run.write_table("verdicts", verdicts_table(run.tables))
 
 
 def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.DataFrame:

@@ -263,7 +263,12 @@ def test_a_later_command_keeps_the_differences_of_an_earlier_one(arguments, tmp_
     assert len(before) and run.tables["differences"].equals(before)
     fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="probe")
     assert run.tables["differences"].equals(before)
-    assert {each["table"] for each in run.summary["findings"]} == {"similarity", "probe"}
+    assert {each["table"] for each in run.summary["findings"]} == {
+        "similarity",
+        "influence_summary",
+        "probe",
+        "verdicts",
+    }
 
 
 def test_groups_on_both_sides_of_a_split_are_said(tmp_path, two_domains):

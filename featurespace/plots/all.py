@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from featurespace.files import safe_name
+from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
@@ -22,6 +23,9 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
             yield "cka_by_layer", similarity_by_layer(similarity, layers)
         for data in dict.fromkeys(similarity["data"]):
             yield f"cka_heatmap_{safe_name(data)}", similarity_heatmap(similarity, layers, data=data)
+    convergence = tables.get("convergence")
+    if convergence is not None and len(convergence):
+        yield "cka_convergence", cka_convergence(convergence)
     probe = tables.get("probe")
     if probe is not None and len(probe):
         yield "probe_by_depth", probe_by_depth(probe, layers)

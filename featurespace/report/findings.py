@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from featurespace.report.numbers import count_of, number, with_interval
+from featurespace.report.verdicts import influence_sentences, verdict_sentence
 from featurespace.run import Run
 from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 from featurespace.tables.schema import DIFFERENCES, validate
@@ -39,41 +41,17 @@ def findings(run: Run) -> list[Finding]:
     if "similarity" in tables:
         found += _similarity(tables["similarity"], layers)
         found += _against_control(differences, layers)
+    if "influence_summary" in tables:
+        told = influence_sentences(tables["influence_summary"], _told_pairs(_names(layers, "model")))
+        found += [Finding("influence_summary", data, sentence, False) for data, sentence in told]
     if "probe" in tables:
         found += _probe(tables["probe"], differences, layers)
     if "domain_gap" in tables:
         found += _gap(tables["domain_gap"], layers)
+    if "verdicts" in tables:
+        rows = tables["verdicts"].to_dict("records")
+        found += [Finding("verdicts", row["data"], verdict_sentence(row), False) for row in rows]
     return found
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Return a value with ``digits`` decimals, or with as many significant digits where it is small."""
-    if pd.isna(value):
-        return "not estimated"
-    if value != 0 and abs(value) < 0.5 * 10.0**-digits:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def with_interval(row: pd.Series) -> str:
-    """Return e.g. ``0.812 (0.790 to 0.834)``; without an interval, the reason."""
-    if pd.isna(row["ci_low"]):
-        reason = str(row["interval"]).removeprefix("none: ")
-        return f"{number(row['value'])} (no interval: {reason})"
-    return f"{number(row['value'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
-
-
-def count_of(row: pd.Series) -> str:
-    """Return e.g. ``n = 2,100 images in 108 groups``."""
-    if "n" in row:
-        images = f"{row['n']:,} images"
-    elif "n_a" in row:
-        images = f"{row['n_a']:,} and {row['n_b']:,} images"
-    else:
-        images = f"{row['n_train']:,} training and {row['n_test']:,} test images"
-    return f"n = {images}" + (
-        f" in {row['n_groups']:,} groups" if row["unit"] == "group" and pd.notna(row["n_groups"]) else ""
-    )
 
 
 def _apart(a: pd.Series, b: pd.Series) -> int:

@@ -12,7 +12,8 @@ import pandas as pd
 from PIL import Image
 
 from featurespace.errors import FeaturespaceError
-from featurespace.report.findings import Finding, number, with_interval
+from featurespace.report.findings import Finding
+from featurespace.report.numbers import number, with_interval
 from featurespace.run import Run
 from featurespace.tables.stores import corresponding_layers
 
@@ -35,6 +36,9 @@ CHAPTERS = (
      "rotation and scale, 0 is none in common. It is debiased, so small negative values occur and are kept. Intervals are "
      "jackknife intervals, symmetric, and can reach beyond 1. CKA follows the directions of largest variance: two layers "
      "can have a high CKA and still differ in what a classifier reads from them.", "similarity", ("cka_by_layer", "cka_heatmap")),
+    ("Influence", "CKA is made of pairs of images, and leaving one image out changes it by an exactly known amount. The "
+     "images named here lower it most: they are arranged differently by the two models, and are the first to look "
+     "at. A single image's influence is small, about 1 / n, unless it lies far out.", "influence_summary", ("cka_convergence",)),
     ("Probe", "A linear classifier is trained on each layer's features of the training images and tested once on images it "
      "has not seen; its regularisation is chosen within the training images. It shows what can be read from a layer "
      "with one linear step, not what the network uses. Intervals say how much the test images could vary, not how much "
@@ -48,9 +52,11 @@ CHAPTERS = (
     ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "
      "neighbours in the picture are neighbours in the features. Distances between clusters and their sizes mean "
      "nothing in UMAP.", "embedding", ("umap_", "pca_")),
+    ("Limits", "What these numbers cannot carry, and what would help. All of it is in the table verdicts.", "verdicts", ()),
 )  # fmt: skip
 
 CAPTIONS = {
+    "cka_convergence": "CKA at n/8, n/4, n/2 and all n images (whole groups where there are groups).",
     "cka_by_layer": "Similarity of corresponding layers by depth.",
     "cka_heatmap": "Similarity of every pair of layers, within and between models.",
     "probe_by_depth": "Test accuracy of a linear probe by depth.",
@@ -82,7 +88,8 @@ def _lead(found: list[Finding]) -> list[Finding]:
     # The first finding of each kind on each data set: those of the first two models.
     first: dict[tuple[str, str], Finding] = {}
     for each in found:
-        first.setdefault((each.table, each.data), each)
+        if each.table != "verdicts":
+            first.setdefault((each.table, each.data), each)
     return list(first.values())
 
 
@@ -117,6 +124,8 @@ def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
     if name == "similarity":
         for data in dict.fromkeys(table["data"]):
             yield _similarity_by_layer(table[table["data"] == data], layers, data)
+    elif name == "influence_summary":
+        yield from _influence(run)
     elif name == "probe":
         rows = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")]
         for data in dict.fromkeys(rows["data"]):
@@ -130,6 +139,22 @@ def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
         yield {
             "title": "Trustworthiness of the pictures (k = 10)", "columns": ["data", "model", "method", "value", "n"],
             "rows": [[row.data, row.model, row.method, number(row.value), f"{row.n:,}"] for row in quality.itertuples()],
+        }  # fmt: skip
+
+
+def _influence(run: Run) -> Iterator[dict[str, Any]]:
+    """Name the images and groups of the layer of each pair of models that the most influential ones move most."""
+    summary, influence = run.tables["influence_summary"], run.tables["influence"]
+    summary = summary.assign(rise=summary["value_without_top"] - summary["value"])
+    for (data, a, b, unit), pair in summary.groupby(["data", "model_a", "model_b", "unit"], sort=False):
+        most = pair.loc[pair["rise"].idxmax()]
+        rows = influence.merge(most[["data", "model_a", "model_b", "unit", "layer_a", "layer_b"]].to_frame().T)
+        named = "image" if unit == "sample" else "group"
+        yield {
+            "title": f"The {named}s that lower CKA of {a} and {b} most on {data}, in {most['layer_a']}",
+            "columns": [named, "label", "group", "CKA without it", "change"],
+            "rows": [[row.name_, row.label, row.group, number(row.value_without, 4), number(row.change, 4)]
+                     for row in rows.rename(columns={"name": "name_"}).fillna("").itertuples()],
         }  # fmt: skip
 
 

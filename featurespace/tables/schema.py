@@ -122,6 +122,16 @@ INFLUENCE_SUMMARY = Schema(
     (*_PAIR, "unit"),
 )  # fmt: skip
 
+VERDICTS = Schema(
+    "verdicts",
+    {
+        "verdict": "string", "analysis": "string", "data": "string", "model_a": "string", "model_b": "string",
+        "layer": "string", "metric": "string", "value": "float64", "limit": "float64", "n": "Int64", "n_needed": "Int64",
+        "unit": "string",
+    },
+    ("verdict", "analysis", "data", "model_a", "model_b", "layer", "metric"),
+)  # fmt: skip
+
 LAYERS = Schema(
     "layers",
     {
@@ -157,6 +167,7 @@ SCHEMAS = {
         CONVERGENCE,
         INFLUENCE,
         INFLUENCE_SUMMARY,
+        VERDICTS,
         LAYERS,
         MATCH,
     )  # fmt: skip

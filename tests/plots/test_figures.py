@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from featurespace.plots.all import figures
+from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
@@ -139,6 +140,23 @@ def test_no_text_overlaps_between_architectures(counts):
     layers = pd.concat([layers_of([f"net{index}"], count, control=False) for index, count in enumerate(counts)])
     assert overlapping_texts(similarity_heatmap(similarity_of(layers), layers, data="ct")) == []
     assert overlapping_texts(similarity_by_layer(similarity_of(layers), layers)) == []
+
+
+@pytest.mark.parametrize("domains", [["ct"], ["ct", "mr"], ["photographs of birds", "chest", "mr"]])
+def test_convergence_names_its_layers(domains):
+    layers = ["stages.0", "features.denseblock3.denselayer6.conv2", "features.denseblock4.denselayer16.conv2"]
+    rows = [
+        {"model_a": "a", "model_b": "b", "data": data, "layer_a": layer, "layer_b": layer, "part": part, "n": int(1000 * part),
+         "value": 0.1 * (depth + 1) + 0.05 * part, "ci_low": 0.0, "ci_high": 0.9, "unit": "group"}
+        for data in domains for depth, layer in enumerate(layers) for part in (0.125, 0.25, 0.5, 1.0)
+    ]  # fmt: skip
+    figure = cka_convergence(pd.DataFrame(rows))
+    assert overlapping_texts(figure) == []
+    for axes in figure.axes[: len(domains)]:
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert texts == [f"{role}: {shortened_layer(layer)}" for role, layer in
+                         zip(("least alike", "last layer", "most alike"), (layers[0], layers[2], layers[2]))]  # fmt: skip
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["125", "250", "500", "1,000"]
 
 
 def test_long_names_do_not_run_into_each_other():
@@ -303,7 +321,7 @@ def test_every_point_of_an_embedding_is_drawn():
 def test_a_run_has_all_its_figures_in_three_formats(small_run):
     names = [name for name, _ in figures(small_run.tables)]
     assert names == [
-        "cka_by_layer", "cka_heatmap_bright", "cka_heatmap_dark", "probe_by_depth", "domain_gap_by_depth", "frechet_by_depth",
+        "cka_by_layer", "cka_heatmap_bright", "cka_heatmap_dark", "cka_convergence", "probe_by_depth", "domain_gap_by_depth", "frechet_by_depth",
         "umap_bright", "pca_bright", "umap_dark", "pca_dark",
     ]  # fmt: skip
     for name in names:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featurespace.report.findings import Finding, count_of, findings, number, with_interval
+from featurespace.report.findings import Finding, findings
+from featurespace.report.numbers import count_of, number, with_interval
 from featurespace.run import Run
 
 
@@ -97,6 +98,10 @@ def test_every_number_of_a_run_is_in_its_tables(small_run):
     for name in ("similarity", "probe", "domain_gap", "differences"):
         for column in tables[name].select_dtypes("number").columns:
             known |= {number(value) for value in tables[name][column].dropna()}
+    summary, verdicts = tables["influence_summary"], tables["verdicts"]
+    known |= {number(100 * share, 1) for share in summary["top_share"]}
+    known |= {number(value) for value in summary[["value", "value_without_top"]].to_numpy().ravel()}
+    known |= {number(value, digits) for value in verdicts[["value", "limit"]].to_numpy().ravel() for digits in (2, 3)}
     for finding in small_run.summary["findings"]:
         for text in re.findall(r"(?<![\w.])-?\d\.\d+(?:e-\d+)?", finding["sentence"]):
             assert text in known, finding["sentence"]

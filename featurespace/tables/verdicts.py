@@ -1,0 +1,186 @@
+"""Verdicts that a user can act on, drawn from the tables of a run: what its numbers cannot carry, and what would help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from featurespace.tables.schema import VERDICTS, validate
+from featurespace.tables.stores import corresponding_layers
+
+HALF_WIDTH = 0.05
+"""An interval of a CKA or an accuracy wider than this on either side is called wide."""
+AGREEMENT = 0.5
+"""Rank correlation over layers below which two measures are said to disagree."""
+MIN_LAYERS = 5
+"""Fewer layers have no rank correlation worth the name."""
+ALPHA = 0.05
+PAIR = ["data", "model_a", "model_b"]
+
+
+def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row a verdict; ``value`` is what was seen and ``limit`` what it is held against.
+
+    ``wide_interval``: the widest interval of a CKA between two models, or of a last layer's probe, is wider than 0.05
+    on either side; `n_needed` images (groups, where `unit` says so) would bring it there, as it shrinks with the root of
+    their number. ``not_converged``: the value moved by more than its interval's half width when the images doubled.
+    ``measures_disagree``: over the layers, CKA and another measure rank the changes with a Spearman correlation below
+    0.5. ``not_above_control``: layers whose CKA is not shown to lie above that with an untrained network. ``few_images``:
+    without the most influential 1 % the value leaves its interval. ``groups_raise``: pairs within a group move it by
+    more than 0.05. ``one_seed``: each model is one training run.
+    """
+    rows: list[dict] = []
+    layers = tables["layers"]
+    if "similarity" in tables:
+        similarity = _corresponding(tables["similarity"], layers)
+        rows += _wide(similarity)
+        rows += _disagree(similarity)
+        rows += _groups_raise(similarity)
+    if "convergence" in tables:
+        rows += _not_converged(tables["convergence"])
+    if "influence_summary" in tables:
+        rows += _few_images(tables["influence_summary"], tables["convergence"])
+    if "differences" in tables:
+        rows += _not_above_control(tables["differences"])
+    if "probe" in tables:
+        rows += _wide_probes(tables["probe"], layers)
+    models = _models(layers)
+    if len(models) > 1:
+        rows.append({"verdict": "one_seed", "analysis": "all", "data": "all", "model_a": models[0], "model_b": models[1],
+                     "layer": "all", "metric": "all", "value": 1, "limit": 2})  # fmt: skip
+    return validate(pd.DataFrame(rows, columns=list(VERDICTS.columns)), VERDICTS)
+
+
+def _models(layers: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(layers.loc[layers["role"] == "model", "model"]))
+
+
+def _corresponding(similarity: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of corresponding layers of two trained models, in order of depth."""
+    names = {model: rows.sort_values("depth")["layer"].tolist() for model, rows in layers.groupby("model", sort=False)}
+    wanted = [
+        (a, b, *pair) for a, b in combinations(_models(layers), 2) for pair in corresponding_layers(names[a], names[b])
+    ]
+    keys = pd.DataFrame(wanted, columns=["model_a", "model_b", "layer_a", "layer_b"])
+    return keys.merge(similarity, on=list(keys.columns))
+
+
+def _layer(row: pd.Series) -> str:
+    return row["layer_a"] if row["layer_a"] == row["layer_b"] else f"{row['layer_a']} / {row['layer_b']}"
+
+
+def _verdict(name: str, analysis: str, row: pd.Series, value: float, limit: float, **more: object) -> dict:
+    key = {"data": row["data"], "model_a": row["model_a"], "model_b": row["model_b"], "layer": _layer(row)}
+    return {"verdict": name, "analysis": analysis, **key, "value": value, "limit": limit, **more}
+
+
+def _needed(row: pd.Series, half: float) -> dict:
+    by_group = row["unit"] == "group"
+    count = int(row["n_groups"]) if by_group else int(row["n"])
+    needed = math.ceil(round(count * (half / HALF_WIDTH) ** 2, 6))
+    return {"n": count, "n_needed": needed, "unit": row["unit"]}
+
+
+def _half(rows: pd.DataFrame) -> pd.Series:
+    return (rows["ci_high"] - rows["ci_low"]) / 2
+
+
+def _wide(similarity: pd.DataFrame) -> Iterator[dict]:
+    rows = similarity[(similarity["metric"] == "cka_debiased") & similarity["ci_low"].notna()]
+    for _, pair in rows.groupby(PAIR, sort=False):
+        half = _half(pair)
+        if half.max() > HALF_WIDTH:
+            widest = pair.loc[half.idxmax()]
+            needed = _needed(widest, half.max())
+            yield _verdict(
+                "wide_interval", "similarity", widest, half.max(), HALF_WIDTH, metric="cka_debiased", **needed
+            )
+
+
+def _wide_probes(probe: pd.DataFrame, layers: pd.DataFrame) -> Iterator[dict]:
+    last = layers.loc[layers.groupby("model")["depth"].idxmax()].set_index("model")["layer"]
+    rows = probe[(probe["probe"] == "linear") & (probe["metric"] == "accuracy") & probe["ci_low"].notna()]
+    rows = rows[rows["model"].isin(_models(layers)) & (rows["layer"] == rows["model"].map(last))]
+    for _, of_data in rows.groupby("data", sort=False):
+        half = _half(of_data)
+        if half.max() > HALF_WIDTH:
+            widest = of_data.loc[half.idxmax()]
+            place = widest.rename({"n_test": "n"}).to_dict()
+            row = pd.Series({**place, "model_a": place["model"], "model_b": place["model"], "layer_a": place["layer"],
+                             "layer_b": place["layer"]})  # fmt: skip
+            needed = _needed(row, half.max())
+            yield _verdict("wide_interval", "probe", row, half.max(), HALF_WIDTH, metric="accuracy", **needed)
+
+
+def _disagree(similarity: pd.DataFrame) -> Iterator[dict]:
+    for _, pair in similarity.groupby(PAIR, sort=False):
+        by_metric = {name: rows.set_index(["layer_a", "layer_b"]) for name, rows in pair.groupby("metric", sort=False)}
+        reference = by_metric.pop("cka_debiased", None)
+        for metric, other in by_metric.items():
+            if reference is None or metric.startswith("cka"):
+                continue
+            places = reference.index.intersection(other.index, sort=False)
+            first, second = (each.loc[places, "value"].to_numpy() for each in (reference, other))
+            second = -second if metric.endswith(("_distance", "_angle")) else second
+            if len(places) < MIN_LAYERS or np.ptp(first) == 0 or np.ptp(second) == 0:
+                continue
+            rho = float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+            if rho < AGREEMENT:
+                least = other.loc[[places[second.argmin()]]].reset_index().iloc[0]
+                yield _verdict("measures_disagree", "similarity", least, rho, AGREEMENT, metric=metric, n=len(places))
+
+
+def _groups_raise(similarity: pd.DataFrame) -> Iterator[dict]:
+    for _, pair in similarity.groupby(PAIR, sort=False):
+        values = pair.pivot_table(index=["layer_a", "layer_b"], columns="metric", values="value", sort=False)
+        if not {"cka_debiased", "cka_between_groups"} <= set(values):
+            continue
+        change = values["cka_debiased"] - values["cka_between_groups"]
+        if change.abs().max() > HALF_WIDTH:
+            layer_a, layer_b = change.abs().idxmax()
+            first = pair[(pair["layer_a"] == layer_a) & (pair["layer_b"] == layer_b)].iloc[0]
+            yield _verdict(
+                "groups_raise", "similarity", first, change[layer_a, layer_b], HALF_WIDTH, metric="cka_debiased"
+            )
+
+
+def _not_converged(convergence: pd.DataFrame) -> Iterator[dict]:
+    for _, pair in convergence.groupby(PAIR, sort=False):
+        parts = {part: rows.set_index(["layer_a", "layer_b"]) for part, rows in pair.groupby("part")}
+        if not {0.5, 1.0} <= set(parts):
+            continue
+        whole, half = parts[1.0], parts[0.5].reindex(parts[1.0].index)
+        moved = (whole["value"] - half["value"]).abs()
+        ratio = (moved / _half(whole)).dropna()
+        if len(ratio) and ratio.max() > 1:
+            row = whole.loc[[ratio.idxmax()]].reset_index().iloc[0]
+            limit = float(_half(whole)[ratio.idxmax()])
+            yield _verdict(
+                "not_converged", "similarity", row, float(moved[ratio.idxmax()]), limit, metric="cka_debiased"
+            )
+
+
+def _few_images(summary: pd.DataFrame, convergence: pd.DataFrame) -> Iterator[dict]:
+    places = [*PAIR, "layer_a", "layer_b"]
+    whole = convergence[convergence["part"] == 1][[*places, "ci_high"]]
+    rows = summary[summary["unit"] == "sample"].merge(whole, on=places)
+    rows = rows[rows["value_without_top"] > rows["ci_high"]]
+    for _, pair in rows.groupby(PAIR, sort=False):
+        most = pair.loc[(pair["value_without_top"] - pair["value"]).idxmax()]
+        numbers = {"n": int(most["top_units"]), "metric": "cka_debiased"}
+        yield _verdict("few_images", "similarity", most, most["value_without_top"], most["value"], **numbers)
+
+
+def _not_above_control(differences: pd.DataFrame) -> Iterator[dict]:
+    tests = differences[(differences["analysis"] == "similarity") & differences["p_value"].notna()]
+    for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False):
+        above = (rows["p_holm"] <= ALPHA) & (rows["value"] > 0)
+        if not above.all():
+            yield {"verdict": "not_above_control", "analysis": "similarity", "data": data, "model_a": a, "model_b": b,
+                   "layer": rows.loc[~above, "layer"].iloc[0], "metric": "cka_debiased", "value": int((~above).sum()),
+                   "limit": 0, "n": len(rows)}  # fmt: skip
