@@ -189,10 +189,13 @@ def _write_tables(
 
 def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.DataFrame:
     """Keep the differences of analyses that an earlier command with the same features made and this one does not."""
+    from featurespace.tables.arms import ANALYSIS as ARMS
+
     if "differences" not in run.tables:
         return table
     earlier = run.tables["differences"]
-    kept = earlier[~earlier["analysis"].isin(made)]
+    again = {*made, *([ARMS] if "probe" in made else [])}
+    kept = earlier[~earlier["analysis"].isin(again)]
     return pd.concat([kept, table], ignore_index=True) if len(kept) else table
 
 

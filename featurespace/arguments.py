@@ -59,6 +59,7 @@ Device = Annotated[str | None, _option("device")]
 Threads = Annotated[int | None, _option("threads")]
 Seed = Annotated[int | None, _option("seed")]
 OnBadImage = Annotated[str | None, _option("on_bad_image")]
+Arms = Annotated[list[str] | None, _option("arms")]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
 SaveConfig = Annotated[

@@ -39,6 +39,7 @@ class AnalyzeConfig(BaseModel):
     threads: int | None = _option("threads", ge=1, le=1024)
     seed: int = _option("seed", ge=0)
     on_bad_image: Literal["skip", "error"] = _option("on_bad_image")
+    arms: tuple[str, ...] | None = _option("arms")
     control: bool = _option("control")
     begun_with: tuple[int, int] | None = Field(
         default=None,
@@ -79,6 +80,35 @@ class AnalyzeConfig(BaseModel):
             raise ValueError(f"names no analysis; leave it out for all of them; allowed: {', '.join(ANALYSES)}")
         return value
 
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _arms_name_labels(cls, value: Any) -> Any:
+        value = [value] if isinstance(value, str) else value
+        if not isinstance(value, list | tuple | None) or not all(isinstance(each, str) for each in value or ()):
+            raise ValueError("expected a list of texts NAME=LABEL,LABEL")
+        members: dict[str, str] = {}
+        for each in value or ():
+            name, _, labels = each.partition("=")
+            if not name.strip() or not all(label.strip() for label in labels.split(",")):
+                raise ValueError(f"{each!r} is no arm; write NAME=LABEL,LABEL, e.g. ct=ct-seed1,ct-seed2")
+            for label in labels.split(","):
+                if label.strip() in members:
+                    other = members[label.strip()]
+                    raise ValueError(
+                        f"model {label.strip()!r} is in the arms {other!r} and {name.strip()!r}; one is allowed"
+                    )
+                members[label.strip()] = name.strip()
+        names = [each.partition("=")[0].strip() for each in value or ()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an arm is named twice among {', '.join(names)}; put all its models into one")
+        return value
+
+    @property
+    def arm_of(self) -> dict[str, str]:
+        """The arm of each model that is in one."""
+        named = [each.partition("=")[::2] for each in self.arms or ()]
+        return {label.strip(): name.strip() for name, labels in named for label in labels.split(",")}
+
     @property
     def analyses(self) -> tuple[str, ...]:
         """The analyses to make, in their order."""
@@ -86,7 +116,7 @@ class AnalyzeConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""
-        free = {"only", "batch_size", "threads", "on_bad_image", "control", "begun_with"}
+        free = {"only", "batch_size", "threads", "on_bad_image", "arms", "control", "begun_with"}
         return self.model_dump(mode="json", exclude=free)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from featurespace import seeding
 from featurespace.config import AnalyzeConfig
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, unknown
 from featurespace.progress import Progress, shortened
 from featurespace.run import Run
 
@@ -62,6 +62,9 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
     threads = set_threads(config.threads)
     device = str(resolve_device(config.device))
     specs = parse_model_specs(list(config.models))
+    for label in config.arm_of:
+        if label not in [spec.label for spec in specs]:
+            raise unknown("model", label, [spec.label for spec in specs], where="--arms")
     images = [_limited(each, config, progress).with_header_notes() for each in open_all(list(config.data))]
     for each in images:
         if "similarity" in config.analyses:
@@ -230,7 +233,7 @@ def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progr
     ordered = {
         (model.label, data.name): stores[model.label, data.name] for data in inputs.images for model in inputs.models
     }
-    return inputs, Stores(ordered, inputs.controls, run.memo())
+    return inputs, Stores(ordered, inputs.controls, run.memo(), config.arm_of)
 
 
 def _extract(

@@ -36,5 +36,8 @@ ANALYZE = {
     "on_bad_image": Option(
         "skip", "An image that cannot be read is left out and named (skip), or ends the run (error)."
     ),
+    "arms": Option(
+        None, "NAME=LABEL,LABEL: models that were trained in one way with several seeds; may be given several times."
+    ),
     "control": Option(True, "Add an untrained copy of each architecture as the control."),
 }

@@ -27,6 +27,11 @@ def test_a_saved_config_reads_back_as_itself(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"arms": ["ct"]}, "option 'arms': 'ct' is no arm; write NAME=LABEL,LABEL"),
+        ({"arms": ["ct=a,"]}, "option 'arms': 'ct=a,' is no arm"),
+        ({"arms": ["ct=a,b", "mr=b"]}, "option 'arms': model 'b' is in the arms 'ct' and 'mr'; one is allowed"),
+        ({"arms": ["ct=a", "ct=b"]}, "option 'arms': an arm is named twice among ct, ct"),
+        ({"arms": 3}, "option 'arms': expected a list of texts"),
         ({"only": "prob"}, "'prob' is no analysis; did you mean 'probe'"),
         ({"pool": "max"}, "option 'pool': .*'avg', 'cls' or 'none'; the value was 'max'"),
         ({"batch_size": 0}, "option 'batch_size': .*greater than or equal to 1; the value was 0"),

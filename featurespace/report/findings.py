@@ -150,6 +150,8 @@ def _layer(row: pd.Series) -> str:
 def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
     scores = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")].set_index(["data", "model", "layer"])
     last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])} | {PIXELS: PIXEL_LAYER}
+    for _, tests in differences[differences["analysis"] == "arms"].groupby(["data", "a", "b"], sort=False):
+        yield _arms(tests, layers)
     tests = differences[differences["analysis"] == "probe"]
     for data, rows in tests.groupby("data", sort=False):
         if rows["p_value"].isna().all():
@@ -164,6 +166,29 @@ def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame)
         at_end = rows[rows["layer"].isin([last[a], f"{last[a]} / {last[b]}"])]
         if len(at_end) and _is_told(a, b, layers):
             yield _probe_pair(rows, at_end.iloc[0], scores.loc[(data, a, last[a])], scores.loc[(data, b, last[b])])
+
+
+def _arms(tests: pd.DataFrame, layers: pd.DataFrame) -> Finding:
+    """Tell whether the last layer of two arms differs, seeds and test images both counted as chance."""
+    test = tests.iloc[-1]
+    seeds = layers.drop_duplicates("model")["arm"].value_counts()
+    a, b = (f"{name} ({seeds[name]} seed{'s' * (seeds[name] > 1)})" for name in (test["a"], test["b"]))
+    values = (
+        f"mean test accuracy {number(test['value_a'])} and {number(test['value_b'])}, difference {with_interval(test)}"
+    )
+    if pd.isna(test["p_value"]):
+        sentence = f"On {test['data']}, the arms {a} and {b} could not be compared by a test: {values}."
+        return Finding("probe", test["data"], sentence, False)
+    shown = bool(test["p_value"] <= ALPHA)
+    word = "better" if test["value"] > 0 else "worse"
+    lead = f"a linear probe on the last layer reads the class {word} from the arm {a} than from {b}" if shown else (
+        f"no difference is shown between linear probes on the last layer of the arms {a} and {b}"
+    )  # fmt: skip
+    sentence = (
+        f"On {test['data']}, {lead}: {values}, p = {number(test['p_value'])} for this layer alone; seeds and test images both "
+        f"count as chance; {count_of(test)}."
+    )
+    return Finding("probe", test["data"], sentence, shown)
 
 
 def _is_told(a: str, b: str, layers: pd.DataFrame) -> bool:

@@ -12,6 +12,7 @@ from featurespace.stats.comparison import holm
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.resampling import jackknife_estimate, resampling_units
+from featurespace.tables.arms import arm_rows
 from featurespace.tables.schema import DIFFERENCES, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
 
@@ -76,7 +77,7 @@ def probe_differences(
         if pixels is not None and model != baseline[0]:
             key = {"a": model, "b": baseline[0], "layer": layer}
             rows.append(_row("probe", "accuracy", data, key, mean, pixels, sizes))
-    return rows
+    return rows + arm_rows(stores, data, means, sizes, metric="accuracy")
 
 
 def mean_estimate(values: np.ndarray, groups: np.ndarray | None) -> Estimate:

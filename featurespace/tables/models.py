@@ -20,6 +20,7 @@ def layers_table(stores: Stores) -> pd.DataFrame:
         {
             "model": model, "layer": layer, "depth": depth, "role": "control" if model in stores.untrained else "model",
             "width": stores.features(model, stores.data[0], layer).shape[1], "control": stores.controls.get(model),
+            "arm": stores.arm_of.get(model),
         }
         for model in stores.models
         for depth, layer in enumerate(stores.layers(model))

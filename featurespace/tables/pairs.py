@@ -130,7 +130,7 @@ def _scale(X: np.ndarray, Y: np.ndarray, key: dict[str, str], seed: int, groups:
     sides = {"a": X, "b": Y}
     ceilings = {f"ceiling_{side}": _ceiling(Z, seed, key[f"model_{side}"], key[f"layer_{side}"])
                 for side, Z in sides.items()}  # fmt: skip
-    return {"null_mean": 0.0, "null_sd": cka_null_sd(counted) if counted >= 4 else None, **ceilings}
+    return {"seeds": None, "null_mean": 0.0, "null_sd": cka_null_sd(counted) if counted >= 4 else None, **ceilings}
 
 
 def _ceiling(Z: np.ndarray, seed: int, model: str, layer: str) -> float | None:

@@ -85,7 +85,7 @@ SCALE = Schema(
     "scale",
     {
         **_PAIR, "value": "float64", "null_mean": "float64", "null_sd": "float64", "control": "float64",
-        "ceiling_a": "float64", "ceiling_b": "float64", "n": "int64",
+        "ceiling_a": "float64", "ceiling_b": "float64", "seeds": "float64", "n": "int64",
     },
     tuple(_PAIR),
 )  # fmt: skip
@@ -141,6 +141,7 @@ LAYERS = Schema(
         "width": "int64",
         "role": "string",
         "control": "string",
+        "arm": "string",
     },  # fmt: skip
     ("model", "layer"),
 )

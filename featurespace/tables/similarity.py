@@ -15,6 +15,7 @@ from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_n
 from featurespace.metrics.units import Units, cka_units
 from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
+from featurespace.tables.arms import with_seeds
 from featurespace.tables.differences import cka_differences
 from featurespace.tables.memo import Result
 from featurespace.tables.pairs import pair_tables
@@ -61,7 +62,9 @@ def similarity_tables(
         differences += cka_differences(stores, data, between)
         rows += _corresponding_rows(stores, usable[data], data, progress)
     tables, between_groups = pair_tables(stores, usable, seed=seed, progress=progress)
-    return {"similarity": validate(rows + between_groups, SIMILARITY), **tables}, differences
+    similarity = validate(rows + between_groups, SIMILARITY)
+    tables["scale"] = with_seeds(tables["scale"], similarity, stores)
+    return {"similarity": similarity, **tables}, differences
 
 
 def check_size(data: str, n: int) -> None:

@@ -24,11 +24,13 @@ class Stores:
     stores : the stores
     controls : label of a model -> label of its untrained control
     memo : where results are remembered; by default nowhere
+    arm_of : label of a model -> its arm, for models that are one of several seeds of a way of training
     """
 
     stores: Mapping[tuple[str, str], FeatureStore]
     controls: Mapping[str, str] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo)
+    arm_of: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._samples: dict[str, pd.DataFrame] = {}
@@ -56,6 +58,15 @@ class Stores:
     def trained(self) -> list[str]:
         """Labels of the models that are no controls."""
         return [model for model in self.models if model not in self.untrained]
+
+    @property
+    def arms(self) -> dict[str, list[str]]:
+        """Models of each arm, in order of naming."""
+        found: dict[str, list[str]] = {}
+        for model in self.trained:
+            if model in self.arm_of:
+                found.setdefault(self.arm_of[model], []).append(model)
+        return found
 
     def store_keys(self) -> list[tuple[FeatureStore, str]]:
         """Return each store with the hash that changes with anything that can change its features."""

@@ -50,7 +50,8 @@ def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if "probe" in tables:
         rows += _wide_probes(tables["probe"], layers)
     models = _models(layers)
-    if len(models) > 1:
+    seeds = layers.drop_duplicates("model")["arm"].value_counts()
+    if len(models) > 1 and (len(seeds) < 2 or seeds.min() < 2):
         rows.append({"verdict": "one_seed", "analysis": "all", "data": "all", "model_a": models[0], "model_b": models[1],
                      "layer": "all", "metric": "all", "value": 1, "limit": 2})  # fmt: skip
     return validate(pd.DataFrame(rows, columns=list(VERDICTS.columns)), VERDICTS)

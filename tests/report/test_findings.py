@@ -19,7 +19,7 @@ def written_run(tmp_path, **tables):
 
 
 LAYERS = pd.DataFrame(
-    [{"model": model, "layer": layer, "depth": depth, "width": 4, "role": role, "control": None if role == "control" else "untrained"}
+    [{"model": model, "layer": layer, "depth": depth, "width": 4, "role": role, "control": None if role == "control" else "untrained", "arm": None}
      for model, role in (("a", "model"), ("b", "model"), ("untrained", "control")) for depth, layer in enumerate(("stem", "last"))]
 )  # fmt: skip
 INTERVAL = {"interval": "jackknife", "level": 0.95, "unit": "group", "n_groups": 12}
@@ -122,6 +122,30 @@ def test_numbers(value, text):
     assert number(value) == text
 
 
+def test_arms_are_compared_with_seeds_as_chance(tmp_path):
+    layers = pd.concat(
+        [LAYERS.query("model == 'a'").assign(model=f"{arm}{i}", arm=arm) for arm in "xy" for i in range(2)]
+    )
+    row = {**difference("arms", "y", "x", "last", 0.2, 0.03, 0.06), "metric": "accuracy"}
+    scores = [score(model, layer, 0.5) for model in ("x0", "x1", "y0", "y1") for layer in ("stem", "last")]
+    told = [
+        each
+        for each in findings(written_run(tmp_path, layers=layers, probe=scores, differences=[row]))
+        if "arm" in each.sentence
+    ]
+    assert told[0].shown and told[0].sentence == (
+        "On ct, a linear probe on the last layer reads the class better from the arm y (2 seeds) than from x (2 seeds): mean test "
+        "accuracy 0.700 and 0.500, difference 0.200 (0.100 to 0.300), p = 0.030 for this layer alone; seeds and test images both "
+        "count as chance; n = 100 images in 12 groups."
+    )
+    row = {**row, "p_value": np.nan, "ci_low": np.nan, "ci_high": np.nan, "interval": "none: one seed in an arm"}
+    told = findings(written_run(tmp_path, layers=layers, probe=scores, differences=[row]))
+    assert (
+        "could not be compared by a test: mean test accuracy 0.700 and 0.500, difference 0.200 (no interval: one seed"
+        in told[0].sentence
+    )
+
+
 def test_an_interval_that_is_missing_says_why():
     row = pd.Series(
         {"value": 0.5, "ci_low": np.nan, "ci_high": np.nan, "interval": "none: 3 groups, at least 5 needed"}
@@ -138,7 +162,10 @@ def test_identical_features_are_called_so(tmp_path):
 def test_of_many_models_only_comparisons_with_the_first_are_told(tmp_path):
     names = "abcde"
     layers = pd.DataFrame(
-        [{"model": m, "layer": "last", "depth": 0, "width": 4, "role": "model", "control": None} for m in names]
+        [
+            {"model": m, "layer": "last", "depth": 0, "width": 4, "role": "model", "control": None, "arm": None}
+            for m in names
+        ]
     )
     rows = [{**cka("last", 0.5), "model_a": a, "model_b": b} for i, a in enumerate(names) for b in names[i + 1 :]]
     found = findings(written_run(tmp_path, layers=layers, similarity=rows))

@@ -9,7 +9,7 @@ CONTRACTS = {
     "domain_gap": "metric,model,layer,data_a,data_b,value,ci_low,ci_high,p_value,n_a,n_b",
     "embedding": "method,model,layer,data,sample,label,x,y",
 }
-ROW = {"model": "m", "layer": "l", "depth": 0, "width": 3, "role": "model", "control": None}
+ROW = {"model": "m", "layer": "l", "depth": 0, "width": 3, "role": "model", "control": None, "arm": None}
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
@@ -21,7 +21,7 @@ def test_the_promised_columns_come_first(name):
 
 def test_columns_are_ordered_typed_and_further_ones_kept():
     table = validate([{"extra": 1, **ROW}], SCHEMAS["layers"])
-    assert list(table.columns) == ["model", "layer", "depth", "width", "role", "control", "extra"]
+    assert list(table.columns) == ["model", "layer", "depth", "width", "role", "control", "arm", "extra"]
     assert table["depth"].dtype == "int64"
 
 
@@ -34,7 +34,7 @@ def test_an_empty_table_has_the_columns():
     [
         ([ROW, ROW], r"1 rows repeat a key, the first is \{'model': 'm', 'layer': 'l'\}"),
         ([{**ROW, "model": None}], "a key column .* holds a missing value"),
-        ([{"model": "m"}], r"lacks the columns \['layer', 'depth', 'width', 'role', 'control'\]"),
+        ([{"model": "m"}], r"lacks the columns \['layer', 'depth', 'width', 'role', 'control', 'arm'\]"),
     ],
 )
 def test_errors(rows, message):

@@ -8,7 +8,7 @@ from featurespace.report.verdicts import verdict_sentence
 from featurespace.tables.verdicts import verdicts_table
 
 LAYERS = pd.DataFrame(
-    [{"model": model, "layer": f"l{depth}", "depth": depth, "width": 4, "role": role, "control": None}
+    [{"model": model, "layer": f"l{depth}", "depth": depth, "width": 4, "role": role, "control": None, "arm": None}
      for model, role in (("a", "model"), ("b", "model"), ("untrained", "control")) for depth in range(6)]
 )  # fmt: skip
 PAIR = {"model_a": "a", "model_b": "b", "data": "ct"}
@@ -107,6 +107,13 @@ def test_one_seed_is_said_where_two_models_are_compared():
     assert found("one_seed")[0].startswith("Each model is one training run")
     one = LAYERS[LAYERS["model"] != "b"]
     assert verdicts_table({"layers": one}).empty
+
+
+def test_arms_of_two_seeds_each_need_no_such_warning():
+    arms = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    layers = pd.concat([LAYERS.query("model == 'a'").assign(model=model, arm=arm) for model, arm in arms.items()])
+    assert verdicts_table({"layers": layers}).empty
+    assert list(verdicts_table({"layers": layers[layers["model"] != "d"]})["verdict"]) == ["one_seed"]
 
 
 def test_a_run_has_its_verdicts(small_run):
