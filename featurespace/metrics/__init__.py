@@ -13,6 +13,7 @@ _HOME = {
     "PreparedCKA": "prepared",
     "Probe": "probe",
     "StreamingCKA": "streaming",
+    "cca": "canonical",
     "cka": "similarity",
     "cka_difference": "cka_tests",
     "cka_estimate": "alignment",
@@ -36,6 +37,8 @@ _HOME = {
     "prepare_cka": "prepared",
     "probe_scores": "scores",
     "procrustes_distance": "similarity",
+    "pwcca": "canonical",
+    "svcca": "canonical",
     "trustworthiness": "embedding",
     "umap_embedding": "embedding",
 }

@@ -99,6 +99,27 @@ def tamed(X: np.ndarray) -> np.ndarray:
     peak = np.abs(X).max(initial=0.0)
     exponent = int(np.frexp(peak)[1])
     return X if peak == 0 or abs(exponent) < 200 else np.ldexp(X, -exponent)
+def unit_scaled(X: np.ndarray, name: str) -> np.ndarray:
+    """Return X centred and of unit Frobenius norm.
+
+    Raises
+    ------
+    ValueError
+        If X is constant: nothing is left of it, so nothing has a relation to it.
+    """
+    Z = centred(X)
+    largest = np.abs(Z).max()
+    if largest == 0:
+        raise ValueError(f"{name} is constant: every sample has the same features, so similarity to it is undefined")
+    Z /= largest  # first, since squares of values beyond 1e154 or below 1e-154 leave the range of float64
+    Z /= np.linalg.norm(Z)
+    return Z
+
+
+def narrow(X: np.ndarray) -> np.ndarray:
+    """Return X rotated into at most n columns, which changes neither its singular values nor those of X'Y."""
+    n, d = X.shape
+    return X if d <= n else np.asarray(np.linalg.qr(X.T, mode="r")).T
 
 
 def normalised_rows(X: np.ndarray, name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from featurespace.metrics.canonical import cca, pwcca, svcca
 from featurespace.metrics.distribution import frechet_distance, mmd2
 from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
 
@@ -62,6 +63,16 @@ METRICS: dict[str, MetricFacts] = {
     "cka_rbf_debiased": MetricFacts(
         "similarity", partial(cka, kernel="rbf"), "likeness", (-_INF, 1), 1.0, True, _SHAPE,
         "Kornblith et al. 2019, arXiv:1905.00414",
+    ),
+    "cca": MetricFacts(
+        "similarity", cca, "likeness", (0, 1), 1.0, True, frozenset(INVARIANCES), "Hotelling 1936, Biometrika 28, 321-377"
+    ),
+    "svcca": MetricFacts(
+        "similarity", svcca, "likeness", (0, 1), 1.0, True, _SHAPE, "Raghu et al. 2017, arXiv:1706.05806"
+    ),
+    "pwcca": MetricFacts(
+        "similarity", pwcca, "likeness", (0, 1), 1.0, False, frozenset({"translation", "isotropic_scale"}),
+        "Morcos et al. 2018, arXiv:1806.05759",
     ),
     "procrustes_distance": MetricFacts(
         "similarity", procrustes_distance, "difference", (0, 2**0.5), 0.0, True, _SHAPE,
