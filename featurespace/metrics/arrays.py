@@ -130,6 +130,8 @@ def normalised_rows(X: np.ndarray, name: str) -> np.ndarray:
     ValueError
         If a row is zero: it has no direction, hence no cosine.
     """
+    # by a power of two, which changes no digit: squares of values beyond 1e154 or below 1e-154 leave float64
+    X = np.ldexp(X, -np.frexp(np.abs(X).max(axis=1, keepdims=True))[1])
     length = np.linalg.norm(X, axis=1, keepdims=True)
     if (length == 0).any():
         raise ValueError(

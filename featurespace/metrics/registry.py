@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from featurespace.metrics.canonical import cca, pwcca, svcca
+from featurespace.metrics.dependence import distance_correlation
+from featurespace.metrics.dissimilarity import rsa
 from featurespace.metrics.distribution import frechet_distance, mmd2
 from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
 
@@ -77,6 +79,22 @@ METRICS: dict[str, MetricFacts] = {
     "procrustes_distance": MetricFacts(
         "similarity", procrustes_distance, "difference", (0, 2**0.5), 0.0, True, _SHAPE,
         "Williams et al. 2021, arXiv:2110.14739",
+    ),
+    "rsa": MetricFacts(
+        "similarity", rsa, "likeness", (-1, 1), 1.0, True, frozenset({"isotropic_scale"}),
+        "Kriegeskorte et al. 2008, Front. Syst. Neurosci. 2:4",
+    ),
+    "rsa_euclidean": MetricFacts(
+        "similarity", partial(rsa, rdm="euclidean"), "likeness", (-1, 1), 1.0, True, _SHAPE,
+        "Kriegeskorte et al. 2008, Front. Syst. Neurosci. 2:4",
+    ),
+    "distance_correlation_debiased": MetricFacts(
+        "similarity", distance_correlation, "likeness", (-_INF, 1), 1.0, True, _SHAPE,
+        "Szekely, Rizzo 2014, arXiv:1310.2926",
+    ),
+    "distance_correlation_biased": MetricFacts(
+        "similarity", partial(distance_correlation, debiased=False), "likeness", (0, 1), 1.0, True, _SHAPE,
+        "Szekely, Rizzo, Bakirov 2007, arXiv:0803.4101",
     ),
     "mutual_knn": MetricFacts(
         "similarity", mutual_knn, "likeness", (0, 1), 1.0, True, frozenset({"rotation", "isotropic_scale"}),

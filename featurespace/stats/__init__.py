@@ -9,6 +9,7 @@ _HOME = {
     "Estimate": "estimate",
     "arm_difference": "arms",
     "benjamini_hochberg": "comparison",
+    "block_jackknife": "blocks",
     "bootstrap_weights": "resampling",
     "holm": "comparison",
     "jackknife_estimate": "resampling",
