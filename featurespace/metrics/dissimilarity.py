@@ -15,8 +15,8 @@ from featurespace.stats.resampling import resampling_units
 
 RDMS = ("correlation", "euclidean", "cosine")
 COMPARISONS = ("spearman", "pearson", "cosine")
-TIE = 2.0**-43
-"""Dissimilarities that agree to this share of the largest (1e-13, what rounding leaves) count as tied."""
+TIE = 2.0**-40
+"""Dissimilarities are ranked as multiples of this share of the largest, some thousand times what rounding leaves."""
 
 
 def rsa(X: Any, Y: Any, *, rdm: str = "correlation", compare: str = "spearman") -> float:
@@ -50,8 +50,8 @@ def rsa(X: Any, Y: Any, *, rdm: str = "correlation", compare: str = "spearman") 
     About unbiased at 0 for independent features; noise of the features pulls a true value towards 0.
     Invariant to isotropic scale; with ``"correlation"`` also to one constant added to all features (not to a shift of
     its own for each column) and with ``"euclidean"`` to translation and rotation; ``"cosine"`` also to rotation.
-    Dissimilarities within 1e-13 of the largest count as tied, so that rounding breaks no ties. With d = 2 a
-    correlation RDM holds only 0 and 2.
+    Dissimilarities are ranked to 12 digits of the largest (multiples of 2^-40), so that rounding hardly ever breaks a
+    tie. With d = 2 a correlation RDM holds only 0 and 2.
     Cost O(n^2 (d1 + d2 + log n)): 0.4 s at n = 4000 without ranks, 3 s with; 44 s and
     3.4 GB at n = 10,000 (d1 = d2 = 512, one core). Memory grows as 32 n^2 bytes.
 

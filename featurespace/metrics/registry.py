@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import pi
 
 from featurespace.metrics.canonical import cca, pwcca, svcca
 from featurespace.metrics.dependence import distance_correlation
 from featurespace.metrics.dissimilarity import rsa
 from featurespace.metrics.distribution import frechet_distance, mmd2
-from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
+from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
+from featurespace.metrics.shape import procrustes_distance, shape_angle
+from featurespace.metrics.similarity import cka
 
 INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale", "invertible")
 """Changes of features that a metric may ignore: a shift, an orthogonal map, one factor, a factor for each column, any
@@ -80,6 +83,9 @@ METRICS: dict[str, MetricFacts] = {
         "similarity", procrustes_distance, "difference", (0, 2**0.5), 0.0, True, _SHAPE,
         "Williams et al. 2021, arXiv:2110.14739",
     ),
+    "shape_angle": MetricFacts(
+        "similarity", shape_angle, "difference", (0, pi / 2), 0.0, True, _SHAPE, "Williams et al. 2021, arXiv:2110.14739"
+    ),
     "rsa": MetricFacts(
         "similarity", rsa, "likeness", (-1, 1), 1.0, True, frozenset({"isotropic_scale"}),
         "Kriegeskorte et al. 2008, Front. Syst. Neurosci. 2:4",
@@ -99,6 +105,10 @@ METRICS: dict[str, MetricFacts] = {
     "mutual_knn": MetricFacts(
         "similarity", mutual_knn, "likeness", (0, 1), 1.0, True, frozenset({"rotation", "isotropic_scale"}),
         "Huh et al. 2024, arXiv:2405.07987",
+    ),
+    "knn_jaccard": MetricFacts(
+        "similarity", knn_jaccard, "likeness", (0, 1), 1.0, True, frozenset({"rotation", "isotropic_scale"}),
+        "Klabunde et al. 2023, arXiv:2305.06329",
     ),
     "mmd2": MetricFacts(
         "gap", mmd2, "difference", (-2, 2), None, True, _SHAPE, "Gretton et al. 2012, JMLR 13, 723-773"

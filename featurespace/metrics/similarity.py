@@ -1,8 +1,7 @@
-"""Similarity of paired representations: the rows of X and Y are the same samples in the same order."""
+"""Kernel alignment of paired representations: the rows of X and Y are the same samples in the same order."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,10 @@ from featurespace.metrics.alignment import debiased_cka
 from featurespace.metrics.arrays import as_features, as_pair, centred, normalised_rows, tamed
 from featurespace.metrics.kernels import doubly_centred, rbf_kernel
 from featurespace.metrics.prepared import KERNELS
+from featurespace.metrics.alignment import debiased_linear_cka
+from featurespace.metrics.arrays import as_pair, centred
+
+KERNELS = ("linear", "rbf")
 
 
 def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True, groups: Any = None) -> float:
@@ -229,3 +232,45 @@ def mutual_knn(X: Any, Y: Any, *, k: int = 10) -> float:
     """
     X, Y = as_pair(X, Y)
     return mutual_knn_from_neighbours(cosine_neighbours(X, k=k), cosine_neighbours(Y, k=k))
+def squared_distances(X: np.ndarray) -> np.ndarray:
+    """Return the (n, n) squared Euclidean distances of centred rows.
+
+    By ``|x|^2 + |y|^2 - 2 x.y``, whose rounding is at most about d * 2e-16 of the largest squared norm: a value below
+    that, negative ones included, is that of equal rows and becomes zero.
+    """
+    norms = np.vecdot(X, X)
+    D = X @ X.T
+    D *= -2
+    D += norms[:, None]
+    D += norms
+    rounding = (16 + X.shape[1]) * np.finfo(float).eps * norms.max()
+    D[rounding > D] = 0
+    np.fill_diagonal(D, 0)
+    return D
+
+
+def rbf_kernel(X: np.ndarray) -> np.ndarray:
+    """Return ``exp(-d^2 / (2 sigma^2))`` with sigma^2 the median of the non-zero squared distances."""
+    D = squared_distances(X)
+    above = D[np.triu_indices(len(D), 1)]
+    D /= -2 * np.median(above[above > 0])
+    return np.exp(D, out=D)
+
+
+def _doubly_centred(K: np.ndarray) -> np.ndarray:
+    """Return H K H with H = I - 11'/n."""
+    rows = K.mean(axis=0)
+    return K - rows[:, None] - rows + rows.mean()
+
+
+def _u_centred(K: np.ndarray) -> np.ndarray:
+    """Return the U-centred kernel: zero diagonal, zero row sums; inner products of two are n (n - 3) HSIC."""
+    n = len(K)
+    K = K.copy()
+    np.fill_diagonal(K, 0)
+    rows = K.sum(axis=0) / (n - 2)
+    K -= rows[:, None]
+    K -= rows
+    K += rows.sum() / (n - 1)
+    np.fill_diagonal(K, 0)
+    return K

@@ -95,3 +95,14 @@ def cka_between(X, Y, groups):
     K, L = X @ X.T, Y @ Y.T
     xy, xx, yy = (hsic_between(A, B, groups) for A, B in ((K, L), (K, K), (L, L)))
     return xy / np.sqrt(xx * yy)
+def knn_jaccard(X, Y, k):
+    """Jaccard index of sets of neighbours, nearest first by cosine."""
+    total = 0.0
+    for i in range(len(X)):
+        sets = []
+        for Z in (X, Y):
+            others = [j for j in range(len(Z)) if j != i]
+            cosine = {j: Z[i] @ Z[j] / np.sqrt((Z[i] @ Z[i]) * (Z[j] @ Z[j])) for j in others}
+            sets.append(set(sorted(others, key=cosine.get)[-k:]))
+        total += len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+    return total / len(X)

@@ -1,0 +1,285 @@
+"""Neighbourhoods of paired representations: whether the same samples are near each other in both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from featurespace.metrics.arrays import as_features, as_pair, normalised_rows
+from featurespace.stats.blocks import leave_out_estimate
+from featurespace.stats.estimate import MIN_UNITS, Estimate, check_level
+from featurespace.stats.resampling import resampling_units
+
+TIE = 2.0**40
+"""Cosines are compared as multiples of 1 / TIE, some thousand times what rounding leaves in them."""
+
+
+def cosine_neighbours(X: Any, *, k: int) -> np.ndarray:
+    """Return the k nearest neighbours of each sample by cosine, the sample itself excluded.
+
+    Parameters
+    ----------
+    X : (n, d) array, features, one row a sample
+    k : neighbours, 1 to n - 1
+
+    Returns
+    -------
+    ndarray
+        (n, k) row indices, ascending in each row (a set, not a ranking).
+
+    Raises
+    ------
+    ValueError
+        If k is out of range, a value is not finite, or a row is zero.
+
+    Notes
+    -----
+    Cost O(n^2 d) time, O(n d) memory: 512 rows at a time. Of samples equally near (duplicates) the first are taken;
+    cosines are compared to 12 digits (multiples of 2^-40), so that rounding hardly ever chooses.
+
+    Examples
+    --------
+    >>> cosine_neighbours([[1, 0], [1, 0.1], [0, 1]], k=1).ravel().tolist()
+    [1, 0, 1]
+    """
+    return np.sort(ranked_neighbours(X, k=k), axis=1)
+
+
+def ranked_neighbours(X: Any, *, k: int) -> np.ndarray:
+    """Return the same as `cosine_neighbours`, nearest first.
+
+    Raises
+    ------
+    ValueError
+        As `cosine_neighbours`.
+    """
+    X = as_features(X)
+    n = len(X)
+    if not 1 <= k < n:
+        raise ValueError(f"k is {k}; with {n} samples it must lie between 1 and {n - 1}")
+    U = normalised_rows(X, "X")
+    found = np.empty((n, k), dtype=np.int64)
+    for start in range(0, n, 512):
+        distance = U[start : start + 512] @ U.T
+        distance *= -TIE
+        np.rint(distance, out=distance)
+        rows = np.arange(len(distance))
+        distance[rows, start + rows] = np.inf
+        near = np.sort(np.argpartition(distance, k - 1, axis=1)[:, :k], axis=1)
+        values = np.take_along_axis(distance, near, axis=1)
+        farthest = values.max(axis=1, keepdims=True)
+        for row in np.flatnonzero((distance == farthest).sum(axis=1) > (values == farthest).sum(axis=1)):
+            near[row] = np.sort(np.argsort(distance[row], kind="stable")[:k])  # a tie runs across the border
+            values[row] = distance[row, near[row]]
+        order = np.argsort(values, axis=1, kind="stable")
+        found[start : start + 512] = np.take_along_axis(near, order, axis=1)
+    return found
+
+
+def common_neighbours(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return how many neighbours each sample has in both, from two results of `cosine_neighbours`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if A.shape != B.shape:
+        raise ValueError(f"neighbours of shapes {A.shape} and {B.shape}; both need the same samples and the same k")
+    merged = np.sort(np.concatenate([A, B], axis=1), axis=1)  # an index found in both stands twice
+    return np.count_nonzero(merged[:, 1:] == merged[:, :-1], axis=1)
+
+
+def mutual_knn_from_neighbours(A: np.ndarray, B: np.ndarray) -> float:
+    """Return the mean share of common neighbours, from two results of `cosine_neighbours`, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> mutual_knn_from_neighbours(np.array([[0, 1], [1, 2]]), np.array([[1, 2], [1, 2]]))
+    0.75
+    """
+    return float(common_neighbours(A, B).sum() / A.size)
+
+
+def knn_jaccard_from_neighbours(A: np.ndarray, B: np.ndarray) -> float:
+    """Return the mean Jaccard index of neighbours, from two results of `cosine_neighbours`, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> knn_jaccard_from_neighbours(np.array([[0, 1], [1, 2]]), np.array([[1, 2], [1, 2]])) == (1 / 3 + 1) / 2
+    True
+    """
+    common = common_neighbours(A, B)
+    return float((common / (2 * A.shape[1] - common)).mean())
+
+
+def mutual_knn(X: Any, Y: Any, *, k: int = 10) -> float:
+    """Mean share of common cosine neighbours of paired features, in [0, 1]; 1 is alike, k / (n - 1) is chance.
+
+    Parameters
+    ----------
+    X : (n, d1) array, features, one row a sample
+    Y : (n, d2) array, features of the same samples in the same order
+    k : neighbours, 1 to n - 1
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If k is out of range, rows differ in number, a value is not finite, or a row is zero.
+
+    Notes
+    -----
+    Cost O(n^2 (d1 + d2)). Invariant to rotation and scale, not to translation: the cosine is taken from the origin.
+    Grows with k / n, so compare values of equal n and k only.
+
+    References
+    ----------
+    Huh et al. 2024, "The Platonic representation hypothesis", arXiv:2405.07987.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((30, 4))
+    >>> mutual_knn(X, 3 * X, k=5)
+    1.0
+    """
+    X, Y = as_pair(X, Y)
+    return mutual_knn_from_neighbours(cosine_neighbours(X, k=k), _neighbours_of_y(Y, k=k))
+
+
+def knn_jaccard(X: Any, Y: Any, *, k: int = 10) -> float:
+    """Mean Jaccard index of the cosine neighbours of paired features, in [0, 1]; 1 is alike.
+
+    The mean over samples of ``|A and B| / |A or B|``, A and B the k nearest neighbours in each input.
+
+    Parameters
+    ----------
+    X : (n, d1) array, features, one row a sample
+    Y : (n, d2) array, features of the same samples in the same order
+    k : neighbours, 1 to n - 1
+
+    Returns
+    -------
+    float
+        In [0, 1]; about k / (2 (n - 1) - k) by chance.
+
+    Raises
+    ------
+    ValueError
+        As `mutual_knn`.
+
+    Notes
+    -----
+    With m of k neighbours in common a sample counts m / (2 k - m), where `mutual_knn` has m / k. Cost and invariances of
+    `mutual_knn`.
+
+    References
+    ----------
+    Jaccard 1901; Wang et al. 2022, "Probing the existence of stable subspaces", and Klabunde et al. 2023,
+    arXiv:2305.06329, section 3.4 (k-NN Jaccard similarity).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((30, 4))
+    >>> knn_jaccard(X, 3 * X, k=5)
+    1.0
+    """
+    X, Y = as_pair(X, Y)
+    return knn_jaccard_from_neighbours(cosine_neighbours(X, k=k), _neighbours_of_y(Y, k=k))
+
+
+def _neighbours_of_y(Y: np.ndarray, *, k: int) -> np.ndarray:
+    """Return the neighbours in the second input, so that an error names Y."""
+    return cosine_neighbours(normalised_rows(Y, "Y"), k=k)
+
+
+def mutual_knn_jackknife(X: Any, Y: Any, *, k: int = 10, groups: Any = None, level: float = 0.95) -> Estimate:
+    """Mean share of common cosine neighbours of paired features with its jackknife interval, by sample or by group.
+
+    Parameters
+    ----------
+    X : (n, d1) array, features, one row a sample
+    Y : (n, d2) array, features of the same samples in the same order
+    k : neighbours, 1 to n - 1
+    groups : (n,) labels (patients) to leave out together; None leaves out samples
+    level : coverage that the interval aims at
+
+    Returns
+    -------
+    Estimate
+        Value as `mutual_knn`; without interval, and with the reason, where fewer than 5 units exist, or fewer than
+        k + 1 samples remain without some unit.
+
+    Raises
+    ------
+    ValueError
+        As `mutual_knn`, or if groups are not n labels.
+
+    Notes
+    -----
+    Every value without a unit is exact: with m the samples of the largest unit, k + m neighbours are found once, and
+    where some are left out the next move up. Cost O(n^2 (d1 + d2) + n k (k + m)).
+
+    References
+    ----------
+    As `mutual_knn`; Busing, Meijer, van der Leeden 1999, Statistics and Computing 9, 3-8 (unequal groups).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((50, 3))
+    >>> estimate = mutual_knn_jackknife(X, X + rng.standard_normal((50, 3)))
+    >>> estimate.ci_low < estimate.value < estimate.ci_high
+    True
+    """
+    X, Y = as_pair(X, Y)
+    check_level(level)
+    n = len(X)
+    codes, unit, count = resampling_units(groups, n)
+    sizes = np.bincount(codes)
+    value = mutual_knn(X, Y, k=k)
+    reach = k + int(sizes.max())
+    leave_out = np.full(count, np.nan)
+    if count >= MIN_UNITS and reach < n:
+        A, B = (ranked_neighbours(Z, k=reach) for Z in (X, normalised_rows(Y, "Y")))
+        leave_out = _without_each(A, B, codes, sizes, k=k)
+    return leave_out_estimate(value, leave_out, n=n, sizes=sizes, unit=unit, level=level)
+
+
+def _without_each(A: np.ndarray, B: np.ndarray, codes: np.ndarray, sizes: np.ndarray, *, k: int) -> np.ndarray:
+    """Return the mean share without each unit, from more neighbours than k, nearest first."""
+    n, count = len(A), len(sizes)
+    base = common_neighbours(A[:, :k], B[:, :k])
+    totals = base.sum() - np.bincount(codes, weights=base, minlength=count)
+    units_a, units_b = codes[A], codes[B]
+    near = np.sort(np.concatenate([units_a[:, :k], units_b[:, :k]], axis=1), axis=1)
+    fresh = np.ones_like(near, dtype=bool)  # only units among a sample's neighbours change its share; each once
+    fresh[:, 1:] = near[:, 1:] != near[:, :-1]
+    fresh &= near != codes[:, None]
+    for column in range(2 * k):
+        rows = np.flatnonzero(fresh[:, column])
+        gone = near[rows, column][:, None]
+        kept = [_first(Z[rows], of[rows] != gone, k=k) for Z, of in ((A, units_a), (B, units_b))]
+        totals += np.bincount(near[rows, column], weights=common_neighbours(*kept) - base[rows], minlength=count)
+    return totals / ((n - sizes) * k)
+
+
+def _first(Z: np.ndarray, kept: np.ndarray, *, k: int) -> np.ndarray:
+    """Return the first k of each row that are kept."""
+    kept &= np.cumsum(kept, axis=1) <= k
+    return Z[kept].reshape(len(Z), k)
