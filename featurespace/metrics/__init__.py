@@ -34,6 +34,7 @@ _HOME = {
     "knn_jaccard": "neighbours",
     "knn_jaccard_from_neighbours": "neighbours",
     "knn_probe": "probe",
+    "linear_predictivity": "predictivity",
     "linear_probe": "probe",
     "mmd2": "mmd",
     "mmd2_permutation": "mmd",

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from oracles import predictivity as oracle
+
+from featurespace.metrics import linear_predictivity
+from featurespace.stats.blocks import unit_blocks
+
+
+def related(rng, n, d1, d2):
+    X = rng.standard_normal((n, d1)) * np.arange(1, d1 + 1) + 3
+    return X, X @ rng.standard_normal((d1, d2)) + 4 * rng.standard_normal((n, d2))
+
+
+def value(X, Y, seed=3, **options):
+    return linear_predictivity(X, Y, rng=np.random.default_rng(seed), **options)
+
+
+@pytest.mark.parametrize("kind", ["samples", "equal", "unequal"])
+@pytest.mark.parametrize("n, d1, d2", [(40, 5, 3), (30, 50, 2), (30, 3, 60)])
+def test_against_refitting_every_left_out_unit(rng, n, d1, d2, kind):
+    X, Y = related(rng, n, d1, d2)
+    groups = {"samples": None, "equal": np.arange(n) % 10, "unequal": np.sort(np.arange(n) ** 2 % 13)[::-1]}[kind]
+    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    alphas = [1e-4, 1e-2, 0.1, 1, 10]
+    fold = unit_blocks(units, blocks=4, rng=np.random.default_rng(3))
+    expected = oracle.r2(X, Y, units, fold, alphas)
+    assert value(X, Y, groups=groups, folds=4, alphas=alphas) == pytest.approx(expected, abs=1e-9)
+
+
+def test_each_alpha_alone(rng):
+    X, Y = related(rng, 40, 5, 3)
+    fold = unit_blocks(np.arange(40), blocks=5, rng=np.random.default_rng(3))
+    single = [value(X, Y, alphas=[alpha]) for alpha in (1e-3, 1, 100)]
+    expected = [oracle.r2(X, Y, np.arange(40), fold, [alpha]) for alpha in (1e-3, 1, 100)]
+    np.testing.assert_allclose(single, expected, atol=1e-10)
+    assert value(X, Y, alphas=[1e-3, 1, 100]) == pytest.approx(max(single), abs=1e-9)
+
+
+def test_invariances_and_what_breaks_it(rng):
+    X, Y = related(rng, 50, 6, 4)
+    before = value(X, Y)
+    Q, R = np.linalg.qr(rng.standard_normal((6, 6)))[0], np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    assert value(7 * X @ Q - 90, 0.1 * Y @ R + 5) == pytest.approx(before, abs=1e-9)
+    assert value(X * 1e150, Y * 1e-150) == pytest.approx(before, abs=1e-9)
+    assert value(X * [9, 1, 1, 1, 1, 0.1], Y) != pytest.approx(before, abs=1e-4)
+    assert value(X, Y * [9, 1, 1, 1]) != pytest.approx(before, abs=1e-4)  # columns count by their variance
+    assert value(Y, X) != pytest.approx(before, abs=1e-2)
+    assert value(X, Y, seed=4) != before and value(X, Y) == before
+    grid = np.round(X * 256) / 256
+    assert value((grid + 1000).astype("f4"), Y) == pytest.approx(value(grid.astype("f4"), Y), abs=1e-9)
+    assert value(torch.from_numpy(X).bfloat16(), Y) == pytest.approx(before, abs=0.02)
+
+
+def test_known_values(rng):
+    X = rng.standard_normal((2000, 5))
+    Y = X + rng.standard_normal((2000, 5))  # half of the variance
+    assert value(X, Y) == pytest.approx(0.5, abs=0.03)
+    assert value(X, X) > 1 - 1e-9
+    noise = [value(*rng.standard_normal((2, 60, 30)), seed=seed) for seed in range(40)]
+    assert -0.1 < np.mean(noise) < 0.02
+
+
+def test_groups_are_kept_whole(rng):
+    groups = np.repeat(np.arange(20), 6)
+    X, Y = (rng.standard_normal((20, 15))[groups] + 0.1 * rng.standard_normal((120, 15)) for _ in range(2))
+    assert value(X, Y) > 0.4  # a neighbour of the same patient gives the answer away
+    assert value(X, Y, groups=groups) < 0.1
+
+
+def test_features_that_are_constant_in_training(rng):
+    Y = rng.standard_normal((9, 2))
+    assert value(np.eye(9)[:, :1], Y, folds=9) <= 0
+    assert np.isfinite(value(Y[:3], Y[:3], folds=3)) and np.isfinite(value(rng.standard_normal((6, 90)), Y[:6]))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda X: value(X, X, folds=1), "folds is 1; with 20 samples it must lie between 2 and 20"),
+        (lambda X: value(X, X, folds=4, groups=np.arange(20) % 3), "folds is 4; with 3 groups"),
+        (lambda X: value(X[:1], X[:1]), "folds is 5; with 1 sample it"),
+        (lambda X: value(X[:2], X[:2], folds=2), "one sample is left to train on; .* more folds than 2"),
+        (lambda X: value(X, X, folds=2, groups=np.arange(20) % 3), "one group is left to train on"),
+        (lambda X: value(X, X, alphas=[]), r"alphas are \[\]; at least one"),
+        (lambda X: value(X, X, alphas=[0.0, 1]), "alphas are .* from 1e-10 on"),
+        (lambda X: value(X, X, alphas=[np.nan]), "alphas are"),
+        (lambda X: value(X * 0, X), "X is constant"),
+        (lambda X: value(X, X * 0), "Y is constant"),
+        (lambda X: value(X, X[:-1]), "X has 20 rows and Y 19; paired"),
+        (lambda X: value(X, X, groups=[1]), "groups has shape"),
+    ],
+)
+def test_errors_name_the_reason(rng, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(rng.standard_normal((20, 3)))
