@@ -50,6 +50,7 @@ _HOME = {
     "rsa": "dissimilarity",
     "rsa_jackknife": "dissimilarity",
     "shape_angle": "shape",
+    "similarity_matrices": "matrices",
     "svcca": "canonical",
     "trustworthiness": "embedding",
     "umap_embedding": "embedding",
