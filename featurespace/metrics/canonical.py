@@ -38,6 +38,10 @@ def cca(X: Any, Y: Any) -> float:
     Biased upwards, much: r1 + r2 - (n - 1) of the correlations are 1 whatever the data are, all of them from r = n - 1
     on. Independent noise, n = 1000, d1 = d2 = 10: 0.08; 100: 0.27; 250: 0.43; 500: 0.64; 750: 0.81; 999 and above:
     1. Compare values of equal n, d1 and d2 only, and read them beside the value of Y with its rows shuffled.
+    An interval: ``block_jackknife(cca, [X, Y], rng=rng)`` of `featurespace.stats`. Of those aimed at 95 %, n = 200,
+    d = 10, this share covers the expected value at this n (500 simulated pairs each; 60 groups of 5 alike): 97 % where all
+    directions are related, 99 % where half or none are (standard errors up to 1.5 times too large). The limit of many
+    samples it covers only where all are related and n is large (94 %; 5 % and 0 % else).
     Invariant to any invertible affine map of either input. Cost O(n (d1^2 + d2^2 + d1 d2)): 2 s at n = 10,000,
     d1 = d2 = 512, one core. Columns are scaled to unit length, and directions count to the rank with a singular value above
     max(n, d) * 2.2e-16 times the largest; columns that depend on others but for rounding of their own (float32) count.

@@ -194,6 +194,10 @@ def rsa_jackknife(
     Samples are left out with all their pairs (pairs are not independent: an interval from the number of pairs is far too
     narrow), and each value without a unit is exact, ranks included. Cost O(n^2) a unit: 0.06 s at n = 200, 2 s at n = 500,
     18 s at n = 1000; without ranks O(n) a unit.
+    Of intervals aimed at 95 %, n = 200, d = 10, this share covers the limit of many samples (500 simulated pairs each):
+    96 % for features whose directions are all or half related, 99 % for independent ones, whose statistic is degenerate
+    (standard errors 1.5 times too large). With 60 groups of 5 the expected value at these groups is covered by 96, 98,
+    99 %; pairs within a group stay in the value and shift it.
 
     References
     ----------

@@ -36,7 +36,7 @@ def procrustes_distance(X: Any, Y: Any) -> float:
     Notes
     -----
     Cost O(n d1 d2) and the singular values of a min(n, d1) x min(n, d2) matrix. Invariant to translation, rotation
-    and isotropic scale. Independent noise, n = 1000, d1 = d2 = 10: 1.34; 100: 1.16; 500: 0.83; 2000: 0.46.
+    and isotropic scale. Independent noise, n = 1000, d1 = d2 = 10: 1.36; 100: 1.21; 500: 0.93; 2000: 0.50.
     The nuclear norm is at most 1 (Cauchy-Schwarz) and its rounding error below 1e-12, so a
     negative argument of the root is rounding and gives 0; distances below 1e-6 are not resolved.
 
@@ -81,7 +81,7 @@ def shape_angle(X: Any, Y: Any) -> float:
 
     References
     ----------
-    Williams et al. 2021, arXiv:2110.14739 (the angular distance of equation 8 with rotations as the group).
+    Williams et al. 2021, arXiv:2110.14739 (the angular distance, with rotations and reflections as the group).
 
     Examples
     --------
@@ -154,7 +154,12 @@ def procrustes_jackknife(X: Any, Y: Any, *, groups: Any = None, level: float = 0
     The values without each unit keep the rotation that is best for all samples, and are exact otherwise (means, norms).
     That the rotation is best makes its own change count in second order only, so the jackknife's variance is right to
     first order and costs one singular value decomposition in all: with U S V' that of X'Y, the nuclear norm falls by
-    the sum over the unit of x_i' U V' y_i.
+    the sum over the unit of x_i' U V' y_i. (Exact leave-outs gave the same standard error to 2 %, 10 % at d = n / 4.)
+    What is covered is the expected value at this n and d, not the limit of many samples: the distance is biased towards
+    0, and no interval of it repairs that. Of intervals aimed at 95 %, n = 200, d = 10, this share covers it (500
+    simulated pairs each): 95 % where all directions of X have their counterpart in Y (88 % cover the limit), 99 % where
+    half have (2 %), 100 % for independent noise (0 %); 60 groups of 5: 96, 99, 100 %. Unrelated directions make the nuclear norm
+    a kink instead of a slope, and the standard error up to 1.6 times too large: conservative, never too narrow.
 
     References
     ----------

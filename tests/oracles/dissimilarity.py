@@ -28,7 +28,7 @@ def rsa(X, Y, rdm="correlation", compare="spearman"):
 
 
 def distance_correlation2(X, Y, debiased=True):
-    """Szekely, Rizzo 2014 (definition 2 and equation 3.1) or Szekely, Rizzo, Bakirov 2007, entry by entry; squared."""
+    """Szekely, Rizzo 2014 (U-centring) or Szekely, Rizzo, Bakirov 2007, entry by entry; squared."""
     n = len(X)
 
     def centred(Z):
