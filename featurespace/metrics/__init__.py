@@ -23,8 +23,6 @@ _HOME = {
     "cka_null_sd": "cka_tests",
     "cka_permutation": "cka_tests",
     "cka_units": "units",
-    "cosine_neighbours": "similarity",
-    "cka_units": "alignment",
     "cosine_neighbours": "neighbours",
     "distance_correlation": "dependence",
     "distance_correlation_jackknife": "dependence",

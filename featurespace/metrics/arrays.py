@@ -99,6 +99,8 @@ def tamed(X: np.ndarray) -> np.ndarray:
     peak = np.abs(X).max(initial=0.0)
     exponent = int(np.frexp(peak)[1])
     return X if peak == 0 or abs(exponent) < 200 else np.ldexp(X, -exponent)
+
+
 def unit_scaled(X: np.ndarray, name: str) -> np.ndarray:
     """Return X centred and of unit Frobenius norm.
 
@@ -107,7 +109,7 @@ def unit_scaled(X: np.ndarray, name: str) -> np.ndarray:
     ValueError
         If X is constant: nothing is left of it, so nothing has a relation to it.
     """
-    Z = centred(X)
+    Z = centred(tamed(X))
     largest = np.abs(Z).max()
     if largest == 0:
         raise ValueError(f"{name} is constant: every sample has the same features, so similarity to it is undefined")

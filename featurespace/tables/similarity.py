@@ -10,13 +10,10 @@ import pandas as pd
 
 from featurespace.errors import FeaturespaceError
 from featurespace.metrics.alignment import cka_matrices
-from featurespace.metrics.prepared import PreparedCKA, prepare_cka
-from featurespace.metrics.similarity import cosine_neighbours, mutual_knn_from_neighbours, procrustes_distance
-from featurespace.metrics.units import Units, cka_units
-from featurespace.metrics.alignment import cka_matrices, cka_units, prepare_cka
-from featurespace.metrics.hsic import PreparedCKA, Units
 from featurespace.metrics.neighbours import cosine_neighbours, mutual_knn_from_neighbours
+from featurespace.metrics.prepared import PreparedCKA, prepare_cka
 from featurespace.metrics.shape import procrustes_distance
+from featurespace.metrics.units import Units, cka_units
 from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
 from featurespace.tables.arms import with_seeds

@@ -95,6 +95,8 @@ def cka_between(X, Y, groups):
     K, L = X @ X.T, Y @ Y.T
     xy, xx, yy = (hsic_between(A, B, groups) for A, B in ((K, L), (K, K), (L, L)))
     return xy / np.sqrt(xx * yy)
+
+
 def knn_jaccard(X, Y, k):
     """Jaccard index of sets of neighbours, nearest first by cosine."""
     total = 0.0
