@@ -165,7 +165,7 @@ def _write_tables(
     differences: list[dict] = []
     if "similarity" in config.analyses:
         with progress.stage("similarity"):
-            tables, tested = similarity_tables(stores, seed=config.seed, progress=progress)
+            tables, tested = similarity_tables(stores, seed=config.seed, measures=config.measures, progress=progress)
             for name, table in tables.items():
                 run.write_table(name, table)
             differences += tested

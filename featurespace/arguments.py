@@ -51,6 +51,7 @@ Directory = Annotated[Path, typer.Argument(help="A run directory.", show_default
 Layers = Annotated[str | None, _option("layers")]
 Pool = Annotated[str | None, _option("pool")]
 Only = Annotated[str | None, _option("only")]
+Measures = Annotated[str | None, _option("measures")]
 Limit = Annotated[int | None, _option("limit")]
 ImageSize = Annotated[int | None, _option("image_size")]
 BatchSize = Annotated[int | None, _option("batch_size")]

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from featurespace.errors import FeaturespaceError, nearest
-from featurespace.options import ANALYSES, ANALYZE
+from featurespace.options import ANALYSES, ANALYZE, MEASURES
 
 MAX_CHARACTERS = 1_000_000  # of a configuration file
 
@@ -31,6 +31,7 @@ class AnalyzeConfig(BaseModel):
     layers: str = _option("layers")
     pool: Literal["avg", "cls", "none"] = _option("pool")
     only: tuple[str, ...] | None = _option("only")
+    measures: tuple[str, ...] = _option("measures")
     limit: int | None = _option("limit", ge=1)
     image_size: int | None = _option("image_size", ge=8, le=4096)
     batch_size: int = _option("batch_size", ge=1)
@@ -62,20 +63,15 @@ class AnalyzeConfig(BaseModel):
             raise ValueError("expected a whole number, not true or false (in YAML also yes, no, on and off)")
         return value
 
+    @field_validator("measures", mode="before")
+    @classmethod
+    def _known_measures(cls, value: Any) -> Any:
+        return _names(value, MEASURES, "measure") if value is not None else ()
+
     @field_validator("only", mode="before")
     @classmethod
     def _known_analyses(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [each.strip() for each in value.split(",") if each.strip()]
-        if not isinstance(value, list | tuple | None):
-            raise ValueError("expected a list of analyses, or their names separated by commas")
-        for each in value or ():
-            if each not in ANALYSES:
-                close = nearest(str(each), ANALYSES)
-                raise ValueError(
-                    f"{each!r} is no analysis" + (f"; did you mean {close[0]!r}" if close else "")
-                    + f"; allowed: {', '.join(ANALYSES)}"
-                )  # fmt: skip
+        value = None if value is None else _names(value, ANALYSES, "analysis")
         if value is not None and not value:
             raise ValueError(f"names no analysis; leave it out for all of them; allowed: {', '.join(ANALYSES)}")
         return value
@@ -116,8 +112,24 @@ class AnalyzeConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""
-        free = {"only", "batch_size", "threads", "on_bad_image", "arms", "control", "begun_with"}
+        free = {"only", "measures", "batch_size", "threads", "on_bad_image", "arms", "control", "begun_with"}
         return self.model_dump(mode="json", exclude=free)
+
+
+def _names(value: Any, choices: Sequence[str], kind: str) -> Sequence[str]:
+    """Return names given as a list or as one text with commas; an unknown one is an error with the closest."""
+    if isinstance(value, str):
+        value = [each.strip() for each in value.split(",") if each.strip()]
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"expected a list of names, each one {kind}, or their names separated by commas")
+    for each in value:
+        if each not in choices:
+            close = nearest(str(each), choices)
+            raise ValueError(
+                f"{each!r} is no {kind}" + (f"; did you mean {close[0]!r}" if close else "")
+                + f"; allowed: {', '.join(choices)}"
+            )  # fmt: skip
+    return value
 
 
 def make_config(**values: Any) -> AnalyzeConfig:

@@ -16,12 +16,21 @@ class Option(NamedTuple):
     help: str
 
 
+DEFAULT_MEASURES = ("procrustes_distance", "mutual_knn", "distance_correlation")
+MEASURES = (
+    *DEFAULT_MEASURES, "cka_rbf_debiased", "rsa", "cca", "svcca", "pwcca", "shape_angle", "knn_jaccard",
+    "linear_predictivity",
+)  # fmt: skip
 ANALYSES = ("similarity", "probe", "embedding", "gap")
 
 ANALYZE = {
     "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),
     "pool": Option("avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened)."),
     "only": Option(None, "Analyses to make, separated by commas: " + ", ".join(ANALYSES) + ". All by default."),
+    "measures": Option(
+        DEFAULT_MEASURES,
+        "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + ".",
+    ),
     "limit": Option(
         None, "Use at most this many images of each data set, stratified by label and drawn with the seed."
     ),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
-from itertools import combinations, combinations_with_replacement
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pandas as pd
 
 from featurespace.errors import FeaturespaceError
 from featurespace.metrics.alignment import cka_matrices
-from featurespace.metrics.neighbours import cosine_neighbours, mutual_knn_from_neighbours
 from featurespace.metrics.prepared import PreparedCKA, prepare_cka
-from featurespace.metrics.shape import procrustes_distance
 from featurespace.metrics.units import Units, cka_units
+from featurespace.options import DEFAULT_MEASURES
 from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
 from featurespace.tables.arms import with_seeds
+from featurespace.tables.corresponding import corresponding_rows
 from featurespace.tables.differences import cka_differences
 from featurespace.tables.memo import Result
 from featurespace.tables.pairs import pair_tables
@@ -24,24 +24,18 @@ from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
 
 MIN_SAMPLES = 4  # Song's unbiased HSIC divides by n - 3
-NEIGHBOURS = 10
-NO_INTERVAL = {
-    "ci_low": None, "ci_high": None, "se": None, "interval": "none: not estimated for this metric",
-    "level": None, "unit": "sample", "n_groups": None,
-}  # fmt: skip
 
 
 def similarity_tables(
-    stores: Stores, *, seed: int, progress: Progress | None = None
+    stores: Stores, *, seed: int, measures: Sequence[str] = DEFAULT_MEASURES, progress: Progress | None = None
 ) -> tuple[dict[str, pd.DataFrame], list[dict]]:
     """Return the tables similarity and those of `pair_tables` by name, and the rows of the paired tests.
 
     The similarity is CKA of all layer pairs of all model pairs, also within a model.
 
     ``cka_debiased`` is exact, with a jackknife interval by group where there is one. A within-model matrix is given
-    whole, so (a, b) and (b, a) both stand. ``procrustes_distance`` and ``mutual_knn`` (k = 10) stand for the
-    corresponding layers of two models. A layer whose features are constant has no CKA: its rows are missing, and
-    the progress says so.
+    whole, so (a, b) and (b, a) both stand. The other ``measures`` stand for the corresponding layers of two models. A
+    layer whose features are constant has no CKA: its rows are missing, and the progress says so.
     """
     progress = progress or Progress()
     rows: list[dict] = []
@@ -61,7 +55,7 @@ def similarity_tables(
             if model_a != model_b:
                 between |= _estimates(model_a, model_b, result)
         differences += cka_differences(stores, data, between)
-        rows += _corresponding_rows(stores, usable[data], data, progress)
+        rows += corresponding_rows(stores, usable[data], data, measures=measures, seed=seed, progress=progress)
     tables, between_groups = pair_tables(stores, usable, seed=seed, progress=progress)
     similarity = validate(rows + between_groups, SIMILARITY)
     tables["scale"] = with_seeds(tables["scale"], similarity, stores)
@@ -162,42 +156,3 @@ def _usable_layers(
     for reason, places in failures.items():
         progress.say(f"no similarity on {data!r} for {shortened(places)}: {reason}")
     return usable
-
-
-def _corresponding_rows(stores: Stores, usable: dict[str, list[str]], data: str, progress: Progress) -> list[dict]:
-    rows = []
-    n = len(stores.samples(data))
-    k = min(NEIGHBOURS, n - 1)
-    if k < NEIGHBOURS:
-        progress.say(f"mutual kNN on {data!r} uses k = {k}, because there are {n} images")
-
-    @cache
-    def neighbours(model: str, layer: str) -> np.ndarray:
-        return cosine_neighbours(stores.features(model, data, layer), k=k)
-
-    def values(model_a: str, model_b: str, layer_a: str, layer_b: str) -> Result:
-        X, Y = stores.features(model_a, data, layer_a), stores.features(model_b, data, layer_b)
-        found = [{"metric": "procrustes_distance", "value": procrustes_distance(X, Y)}]
-        try:
-            mutual = mutual_knn_from_neighbours(neighbours(model_a, layer_a), neighbours(model_b, layer_b))
-            found.append({"metric": "mutual_knn", "value": mutual})
-        except ValueError as error:  # a row of zeros has no cosine
-            found.append({"problem": str(error).removeprefix("X ")})
-        return Result(found, {})
-
-    failures: dict[str, list[str]] = {}
-    for model_a, model_b in combinations(stores.models, 2):
-        for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-            if layer_a not in usable[model_a] or layer_b not in usable[model_b]:
-                continue
-            made_from = {"a": stores.content(model_a, data, [layer_a]), "b": stores.content(model_b, data, [layer_b])}
-            result = stores.memo.recall("corresponding", made_from, partial(values, model_a, model_b, layer_a, layer_b))
-            key = {"model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b, "data": data, "n": n}
-            for row in result.rows:
-                if "problem" in row:
-                    failures.setdefault(row["problem"], []).append(f"{model_a} {layer_a} and {model_b} {layer_b}")
-                else:
-                    rows.append({**key, **row, **NO_INTERVAL})
-    for reason, places in failures.items():
-        progress.say(f"no mutual kNN on {data!r} for {shortened(places)}: {reason}")
-    return rows

@@ -127,3 +127,39 @@ def test_csv_and_parquet_hold_the_same_floats(small_run):
         assert list(csv.columns) == list(parquet.columns) and len(csv) == len(parquet)
         for column in parquet.select_dtypes("float64").columns:
             np.testing.assert_array_equal(csv[column], parquet[column])
+
+
+def test_other_measures_have_intervals_of_groups(small_run):
+    rows = small_run.tables["similarity"]
+    for metric, interval in (
+        ("procrustes_distance", "group jackknife"), ("mutual_knn", "group jackknife"), ("distance_correlation", "group jackknife")
+    ):  # fmt: skip
+        found = rows[rows["metric"] == metric]
+        assert len(found) == len(rows.query("metric == 'procrustes_distance'"))
+        moved = found[found["value"].between(1e-6, 1 - 1e-6)]
+        assert set(moved["interval"]) <= {interval, "none: all replicates equal"} and (moved["n_groups"] == 18).all()
+        assert (moved["ci_low"] <= moved["value"]).all() and (moved["value"] <= moved["ci_high"]).all()
+
+
+def test_every_measure_can_be_asked_for(two_domains, checkpoints, tmp_path):
+    import featurespace as fs
+    from featurespace.options import MEASURES
+    from featurespace.tables.corresponding import MEASURES as KNOWN
+
+    assert set(MEASURES) == set(KNOWN)
+    models = [f"before=test_resnet@{checkpoints[0]}", f"after=test_resnet@{checkpoints[1]}"]
+    options = {"image_size": 32, "layers": "stages", "only": "similarity", "control": False}
+    run = fs.analyze(models, [f"d={two_domains[0]}"], tmp_path / "r", measures=",".join(MEASURES), **options)
+    table = run.tables["similarity"]
+    last = table[
+        (table["layer_a"] == "pooled") & (table["layer_b"] == "pooled") & (table["model_a"] != table["model_b"])
+    ]
+    assert set(last["metric"]) == {*MEASURES, "cka_debiased", "cka_between_groups"}
+    assert (last["ci_low"].notna() | last["interval"].str.startswith("none: ")).all()
+    directed = last[last["metric"] == "linear_predictivity"]
+    assert list(zip(directed["model_a"], directed["model_b"])) == [("before", "after"), ("after", "before")]
+    again = fs.analyze(models, [f"d={two_domains[0]}"], tmp_path / "r", measures="rsa", **options).tables["similarity"]
+    assert set(again["metric"]) == {"rsa", "cka_debiased", "cka_between_groups"}
+    pd.testing.assert_frame_equal(
+        again[again["metric"] == "rsa"].reset_index(drop=True), table[table["metric"] == "rsa"].reset_index(drop=True)
+    )
