@@ -8,6 +8,7 @@ from typing import Any
 _HOME = {
     "CKAInfluence": "influence",
     "METRICS": "registry",
+    "FrechetExtrapolation": "frechet",
     "MMDTest": "mmd",
     "MetricFacts": "registry",
     "PreparedCKA": "prepared",
@@ -31,6 +32,9 @@ _HOME = {
     "frechet_distance_corrected": "distribution",
     "knn_jaccard": "neighbours",
     "knn_jaccard_from_neighbours": "neighbours",
+    "frechet_distance": "frechet",
+    "frechet_distance_corrected": "frechet_jackknife",
+    "frechet_distance_infinity": "frechet",
     "knn_probe": "probe",
     "linear_predictivity": "predictivity",
     "linear_probe": "probe",

@@ -14,6 +14,9 @@ from featurespace.metrics.distribution import frechet_distance, mmd2
 from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
 from featurespace.metrics.shape import procrustes_distance, shape_angle
 from featurespace.metrics.similarity import cka
+from featurespace.metrics.frechet import frechet_distance
+from featurespace.metrics.mmd import mmd2
+from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
 
 INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale", "invertible")
 """Changes of features that a metric may ignore: a shift, an orthogonal map, one factor, a factor for each column, any

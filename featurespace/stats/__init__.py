@@ -10,6 +10,7 @@ _HOME = {
     "arm_difference": "arms",
     "benjamini_hochberg": "comparison",
     "block_jackknife": "blocks",
+    "block_estimate": "two_samples",
     "bootstrap_weights": "resampling",
     "holm": "comparison",
     "jackknife_estimate": "resampling",
@@ -18,6 +19,8 @@ _HOME = {
     "permutation_p": "permutation",
     "permute_units": "permutation",
     "resampling_units": "resampling",
+    "two_sample_blocks": "two_samples",
+    "two_sample_jackknife": "two_samples",
 }
 __all__ = sorted(_HOME)
 

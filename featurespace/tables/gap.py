@@ -8,7 +8,8 @@ from itertools import combinations
 import pandas as pd
 
 from featurespace import seeding
-from featurespace.metrics.distribution import frechet_distance, frechet_distance_corrected
+from featurespace.metrics.frechet import frechet_distance
+from featurespace.metrics.frechet_jackknife import frechet_distance_corrected
 from featurespace.metrics.mmd import mmd2_permutation
 from featurespace.progress import Progress, shortened
 from featurespace.stats.comparison import holm

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from oracles import distribution as oracle
 
-from featurespace.metrics import distribution as room
-from featurespace.metrics import frechet_distance, frechet_distance_corrected
+from featurespace.metrics import frechet as room
+from featurespace.metrics import frechet_distance, frechet_distance_corrected, frechet_distance_infinity
+from featurespace.stats import two_sample_blocks
 
 
 def two(rng, n=60, m=45, d=6):
@@ -53,7 +54,7 @@ def test_leave_outs_equal_deleting_the_blocks(n, m, d, tolerance, grouped):
     X[:, 0] = 1.0  # a dead feature: R is singular
     given = {"groups_x": np.arange(n) // 3, "groups_y": np.arange(m) // 2} if grouped else {}
     found = frechet_distance_corrected(X, Y, rng=np.random.default_rng(9), blocks=7, **given)
-    bx, by = room._blocks(X, Y, given.get("groups_x"), given.get("groups_y"), 7, np.random.default_rng(9))
+    bx, by = two_sample_blocks(n, m, rng=np.random.default_rng(9), blocks=7, **given)
     expected = [frechet_distance(X[bx != j], Y[by != j]) for j in range(7)]
     np.testing.assert_allclose(found.leave_one_out, expected, rtol=tolerance)
     if grouped:
@@ -64,7 +65,7 @@ def test_leave_outs_equal_deleting_the_blocks(n, m, d, tolerance, grouped):
 
 
 def test_blocks_are_even(rng):
-    bx, by = room._blocks(np.zeros((101, 1)), np.zeros((60, 1)), None, np.arange(60) // 3, 20, rng)
+    bx, by = two_sample_blocks(101, 60, rng=rng, groups_y=np.arange(60) // 3)
     assert set(np.bincount(bx)) == {5, 6} and set(np.bincount(by)) == {3}
 
 
@@ -121,6 +122,49 @@ def test_few_groups_have_a_value_but_no_interval(rng):
     assert found.interval == "none: 3 groups, at least 5 needed" and np.isfinite(found.value)
 
 
+@pytest.mark.parametrize("decay, by_moments", [(0.0, True), (0.5, True), (3.0, False), (4.0, False)])
+def test_moments_and_nuclear_norm_agree(rng, monkeypatch, decay, by_moments):
+    spread = np.arange(1, 41) ** -decay
+    rotation = np.linalg.qr(rng.standard_normal((40, 40)))[0]
+    X, Y = ((rng.standard_normal((n, 40)) * spread) @ rotation for n in (90, 70))
+    assert (room._trace_of_root(np.cov(X.T), np.cov(Y.T), room.ROUNDING * X.var() * 40) is not None) is by_moments
+    value = frechet_distance(X, Y)
+    monkeypatch.setattr(room, "_trace_of_root", lambda *moments: None)
+    assert value == pytest.approx(frechet_distance(X, Y), rel=1e-11)
+
+
+def test_extrapolation_removes_the_bias_and_tells_its_line(rng):
+    expected, found = truth(0.1, 1.1, 16), []
+    for _ in range(60):
+        X, Y = rng.standard_normal((200, 16)), 1.1 * rng.standard_normal((150, 16)) + 0.1
+        found.append(frechet_distance_infinity(X, Y, rng=rng, points=8))
+    values = np.array([each.value for each in found])
+    assert values.mean() == pytest.approx(expected, abs=4 * values.std() / 60**0.5 + 0.02 * expected)
+    last = found[-1]
+    assert (last.n_x, last.n_y, len(last.fractions)) == (200, 150, 8)
+    assert last.distances[-1] == pytest.approx(frechet_distance(X, Y), rel=1e-12)  # the whole sample
+    assert last.slope + last.value == pytest.approx(last.distances[-1], abs=4 * last.residual)
+
+
+def test_extrapolation_draws_whole_groups(rng, monkeypatch):
+    seen, plug_in = [], room._plug_in
+    monkeypatch.setattr(room, "_plug_in", lambda X, Y: seen.append((X, Y)) or plug_in(X, Y))
+    X, Y = two(rng, 60, 45, 2)
+    X[:, 0], Y[:, 0] = np.arange(60) // 6, np.arange(45) // 3
+    frechet_distance_infinity(X, Y, rng=rng, groups_x=X[:, 0], groups_y=Y[:, 0], points=4)
+    assert len(seen) == 4 and [len(first) for first, _ in seen] == [30, 42, 48, 60]
+    for first, second in seen:
+        assert set(np.unique(first[:, 0], return_counts=True)[1]) == {6}
+        assert set(np.unique(second[:, 0], return_counts=True)[1]) == {3}
+
+
+def test_far_scales_have_a_value_or_a_reason(rng):
+    X, Y = two(rng)
+    assert frechet_distance(1e-150 * X, 1e-150 * Y) == pytest.approx(1e-300 * frechet_distance(X, Y), rel=1e-6)
+    with pytest.raises(ValueError, match="leave the range of float64"):
+        frechet_distance(1e160 * X, 1e160 * Y)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -130,6 +174,9 @@ def test_few_groups_have_a_value_but_no_interval(rng):
         (lambda X, r: frechet_distance_corrected(X, X, rng=r, groups_y=np.ones(10)), "only one group"),
         (lambda X, r: frechet_distance_corrected(X, X[:2], rng=r), "fewer than 2 samples remain"),
         (lambda X, r: frechet_distance_corrected(X, X, rng=r, level=0), "level is 0"),
+        (lambda X, r: frechet_distance_infinity(X, X, rng=r, points=2), "points is 2"),
+        (lambda X, r: frechet_distance_infinity(X, X, rng=r, smallest=1.0), "smallest is 1.0"),
+        (lambda X, r: frechet_distance_infinity(X, X[:2], rng=r), "fewer than 2 samples; raise smallest"),
     ],
 )
 def test_errors_name_the_reason(rng, call, message):
