@@ -14,7 +14,13 @@ from featurespace.metrics.distribution import frechet_distance, mmd2
 from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
 from featurespace.metrics.shape import procrustes_distance, shape_angle
 from featurespace.metrics.similarity import cka
+from typing import Any
+
+import numpy as np
+
+from featurespace.metrics.distribution import coral_distance, energy_distance, kid, sliced_wasserstein
 from featurespace.metrics.frechet import frechet_distance
+from featurespace.metrics.manifold import prdc
 from featurespace.metrics.mmd import mmd2
 from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
 
@@ -54,6 +60,16 @@ class MetricFacts:
     def paired(self) -> bool:
         """Whether rows of X and Y are the same samples."""
         return self.kind == "similarity"
+
+
+def _part(name: str, X: Any, Y: Any) -> float:
+    """Return one of the four numbers of `prdc`."""
+    return float(getattr(prdc(X, Y), name))
+
+
+def _same_draw(function: Callable[..., float], X: Any, Y: Any) -> float:
+    """Return a metric that draws random numbers, the same ones in each call."""
+    return function(X, Y, rng=np.random.default_rng(0))
 
 
 _SHAPE = frozenset({"translation", "rotation", "isotropic_scale"})
@@ -118,5 +134,35 @@ METRICS: dict[str, MetricFacts] = {
     ),
     "frechet_distance": MetricFacts(
         "gap", frechet_distance, "difference", (0, _INF), 0.0, True, _RIGID, "Heusel et al. 2017, arXiv:1706.08500"
+    ),
+    "kid": MetricFacts(
+        "gap", kid, "difference", (-_INF, _INF), None, True, frozenset({"rotation"}),
+        "Binkowski et al. 2018, arXiv:1801.01401",
+    ),
+    "energy_distance": MetricFacts(
+        "gap", energy_distance, "difference", (0, _INF), 0.0, True, _RIGID,
+        "Szekely, Rizzo 2013, doi:10.1016/j.jspi.2013.03.018",
+    ),
+    "sliced_wasserstein": MetricFacts(
+        "gap", partial(_same_draw, sliced_wasserstein), "difference", (0, _INF), 0.0, True, frozenset({"translation"}),
+        "Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3",
+    ),
+    "coral_distance": MetricFacts(
+        "gap", coral_distance, "difference", (0, _INF), 0.0, True, _RIGID, "Sun, Saenko 2016, arXiv:1607.01719"
+    ),
+    "precision": MetricFacts(
+        "gap", partial(_part, "precision"), "likeness", (0, 1), 1.0, False, _SHAPE,
+        "Kynkaanniemi et al. 2019, arXiv:1904.06991",
+    ),
+    "recall": MetricFacts(
+        "gap", partial(_part, "recall"), "likeness", (0, 1), 1.0, False, _SHAPE,
+        "Kynkaanniemi et al. 2019, arXiv:1904.06991",
+    ),
+    "density": MetricFacts(
+        "gap", partial(_part, "density"), "likeness", (0, _INF), None, False, _SHAPE,
+        "Naeem et al. 2020, arXiv:2002.09797",
+    ),
+    "coverage": MetricFacts(
+        "gap", partial(_part, "coverage"), "likeness", (0, 1), 1.0, False, _SHAPE, "Naeem et al. 2020, arXiv:2002.09797"
     ),
 }  # fmt: skip

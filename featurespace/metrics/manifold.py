@@ -1,0 +1,147 @@
+"""Fidelity and diversity of one sample against another, from balls around each sample (precision, recall, ...)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.pairs import distance_rounding, row_blocks, squared_distances_between
+
+
+@dataclass(frozen=True)
+class PRDC:
+    """How well a sample Y matches a reference sample X.
+
+    Parameters
+    ----------
+    precision : share of Y within the balls of X, in [0, 1]: Y looks like X
+    recall : share of X within the balls of Y, in [0, 1]: Y reaches all of X
+    density : mean number of balls of X that hold a sample of Y, over k; 0 and up, about 1 for equal distributions
+    coverage : share of the balls of X that hold a sample of Y, in [0, 1]
+    k : neighbours that set the radius of a ball
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    k: int
+
+
+def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
+    """Precision, recall, density and coverage of Y against the reference X, unpaired; all grow with likeness.
+
+    The ball of a sample reaches to its k-th nearest neighbour within its own sample, the boundary included.
+
+    Parameters
+    ----------
+    X : (n, d) array, features of the reference ("real") sample, one row a sample
+    Y : (m, d) array, features of the sample that is judged ("fake", the other domain)
+    k : neighbours, 1 to min(n, m) - 1
+
+    Returns
+    -------
+    PRDC
+        Precision, recall and coverage in [0, 1]; density at least 0.
+
+    Raises
+    ------
+    ValueError
+        If k is out of range, widths differ, a sample has fewer than 2 rows, or a value is not finite.
+
+    Notes
+    -----
+    Not symmetric: precision of (X, Y) is recall of (Y, X). A narrow Y inside a wide X has precision 1 and low recall; a
+    wide Y around a narrow X the reverse. All four depend on n, m and k, and compare only between pairs of samples of the
+    same size: for equal distributions coverage is 1 - (n - 1)...(n - k) / ((n + m - 1)...(n + m - k)), 0.97 at n = m, k = 5,
+    and density 1 on average; precision and recall have no such fixed value and fall with d. One outlier in X inflates
+    precision, not density or coverage.
+    Cost O((n + m)^2 d) time, 32 MiB beside the features; n = m = 10,000, d = 2048 on one core: 18 s. Comparisons that
+    rounding could turn are made again from the differences of the rows, so that ties and copies are exact. Invariant to
+    translation, rotation and isotropic scale of both together.
+
+    References
+    ----------
+    Kynkaanniemi et al. 2019, "Improved precision and recall metric for assessing generative models", arXiv:1904.06991;
+    Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797. Balls are closed,
+    as in the first paper; the code of the second has open balls, which differs where distances tie.
+
+    Examples
+    --------
+    >>> X = np.arange(10.0)[:, None]
+    >>> prdc(X, np.array([[4.0], [5.0]]), k=1)
+    PRDC(precision=1.0, recall=0.4, density=3.0, coverage=0.4, k=1)
+    """
+    X, Y = as_two_samples(X, Y)
+    n, m = len(X), len(Y)
+    if not 1 <= k < min(n, m):
+        raise ValueError(f"k is {k}; with {n} and {m} samples it must lie between 1 and {min(n, m) - 1}")
+    pooled = np.concatenate([X, Y])
+    Z = centred(pooled)
+    # a power of two, so that differences stay exact: neither tiny nor huge squares leave the range
+    factor = 2.0 ** -math.frexp(float(np.abs(Z).max()))[1]
+    Z *= factor
+    pooled *= factor
+    rounding = 4 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))
+    first, second = _Sample(Z[:n], pooled[:n]), _Sample(Z[n:], pooled[n:])
+    radii_x, radii_y = _radii(first, k, rounding), _radii(second, k, rounding)
+    balls_of_x, covered = np.zeros(m, dtype=np.int64), np.zeros(n, dtype=bool)  # per sample of Y; per sample of X
+    reached = np.zeros(n, dtype=bool)
+    for rows in row_blocks(n, m):
+        D = squared_distances_between(Z[rows], Z[n:])
+        part = _Sample(Z[rows], pooled[rows])
+        inside = _inside(D, radii_x[rows, None], part, second, rounding)
+        balls_of_x += inside.sum(axis=0)
+        covered[rows] = inside.any(axis=1)
+        reached[rows] = _inside(D, radii_y, part, second, rounding).any(axis=1)
+    return PRDC(
+        float((balls_of_x > 0).mean()),
+        float(reached.mean()),
+        float(balls_of_x.sum() / (k * m)),
+        float(covered.mean()),
+        k,
+    )
+
+
+class _Sample(NamedTuple):
+    """Rows centred with the pooled sample, for products, and as they came, for exact differences."""
+
+    centred: np.ndarray
+    given: np.ndarray
+
+
+def _radii(sample: _Sample, k: int, rounding: float) -> np.ndarray:
+    """Return the exact squared distance of each row to its k-th nearest other row."""
+    Z, found = sample.centred, np.empty(len(sample.centred))
+    for rows in row_blocks(len(Z), len(Z)):
+        D = squared_distances_between(Z[rows], Z)
+        D[np.arange(len(D)), np.arange(rows.start, rows.stop)] = np.inf
+        near = np.partition(D, k - 1, axis=1)[:, k - 1, None]
+        certain = (near - rounding > D).sum(axis=1)  # surely nearer than the k-th
+        row, column = np.nonzero(np.abs(D - near) <= rounding)
+        exact = _exact(sample.given[rows], sample.given, row, column)
+        order = np.lexsort((exact, row))
+        start = np.searchsorted(row, np.arange(len(D)))
+        found[rows] = exact[order][start + k - 1 - certain]
+    return found
+
+
+def _inside(D: np.ndarray, radii: np.ndarray, A: _Sample, B: _Sample, rounding: float) -> np.ndarray:
+    """Return whether squared distances are within the radii; what rounding could turn is taken from the rows."""
+    inside = radii >= D
+    row, column = np.nonzero(np.abs(D - radii) <= rounding)
+    inside[row, column] = _exact(A.given, B.given, row, column) <= np.broadcast_to(radii, D.shape)[row, column]
+    return inside
+
+
+def _exact(A: np.ndarray, B: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return squared distances of pairs of rows from their differences, the same in either direction."""
+    found = np.empty(len(row))
+    for part in row_blocks(len(row), A.shape[1]):
+        difference = A[row[part]] - B[column[part]]
+        found[part] = np.square(difference, out=difference).sum(axis=1)
+    return found

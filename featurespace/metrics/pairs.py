@@ -1,0 +1,67 @@
+"""Sums and comparisons over all pairs of rows, a block of rows at a time: no n x n matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+CELLS = 2**22
+"""Pairs in a block: 32 MiB. Blocks four times smaller or larger take as long."""
+
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def row_blocks(n: int, m: int) -> Iterator[slice]:
+    """Yield slices of n rows, each with so many rows that a block against m others has about `CELLS` pairs."""
+    step = max(1, CELLS // m)
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def sum_within(kernel: Kernel, Z: np.ndarray) -> float:
+    """Return the sum of a symmetric kernel over ordered pairs of different rows; half of them are computed."""
+    total = 0.0
+    for rows in row_blocks(len(Z), len(Z)):
+        block = kernel(Z[rows], Z[rows.start :])
+        own = rows.stop - rows.start
+        np.fill_diagonal(block, 0)
+        total += float(block[:, :own].sum()) + 2 * float(block[:, own:].sum())
+    return total
+
+
+def sum_between(kernel: Kernel, A: np.ndarray, B: np.ndarray) -> float:
+    """Return the sum of a kernel over all pairs of a row of A and a row of B."""
+    return sum(float(kernel(A[rows], B).sum()) for rows in row_blocks(len(A), len(B)))
+
+
+def squared_distances_between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return the squared Euclidean distances of the rows of A and B, both centred alike.
+
+    Rounding as in `similarity.squared_distances`: values below it become zero.
+    """
+    norms_a, norms_b = np.vecdot(A, A), np.vecdot(B, B)
+    D = A @ B.T
+    D *= -2
+    D += norms_a[:, None]
+    D += norms_b
+    D[distance_rounding(A.shape[1], max(norms_a.max(), norms_b.max())) > D] = 0
+    return D
+
+
+def distance_rounding(d: int, largest: float) -> float:
+    """Return the bound on the rounding of a squared distance of rows with d columns and this largest squared norm."""
+    return float((16 + d) * np.finfo(float).eps * largest)
+
+
+def distances_between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distances of the rows of A and B, both centred alike."""
+    D = squared_distances_between(A, B)
+    return np.sqrt(D, out=D)
+
+
+def cubic_kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return ``(a.b / d + 1)^3 - 1``: no difference of means sees the 1, and tiny features keep their digits."""
+    T = A @ B.T
+    T /= A.shape[1]
+    return T * (T * (T + 3) + 3)
