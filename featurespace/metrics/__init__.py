@@ -8,6 +8,7 @@ from typing import Any
 _HOME = {
     "CKAInfluence": "influence",
     "METRICS": "registry",
+    "ClassifierTest": "two_sample",
     "FrechetExtrapolation": "frechet",
     "METRICS": "registry",
     "MMDTest": "mmd",
@@ -31,6 +32,7 @@ _HOME = {
     "distance_correlation": "dependence",
     "distance_correlation_jackknife": "dependence",
     "cka_units": "alignment",
+    "classifier_two_sample_test": "two_sample",
     "coral_distance": "distribution",
     "cosine_neighbours": "similarity",
     "energy_distance": "distribution",
@@ -66,6 +68,7 @@ _HOME = {
     "prepare_cka": "alignment",
     "probe_scores": "scores",
     "procrustes_distance": "similarity",
+    "proxy_a_distance": "two_sample",
     "sliced_wasserstein": "distribution",
     "trustworthiness": "embedding",
     "umap_embedding": "embedding",

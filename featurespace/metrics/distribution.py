@@ -137,8 +137,8 @@ def sliced_wasserstein(X: Any, Y: Any, *, rng: np.random.Generator, projections:
 
     Notes
     -----
-    Samples of unequal size are compared by their quantile functions, which is exact. Biased upwards: two samples of one normal distribution, d = 10,
-    read 0.24 at n = m = 100 and 0.075 at 1000.
+    Samples of unequal size are compared by their quantile functions, which is exact. Biased upwards: two samples of one
+    normal distribution, d = 10, read 0.24 at n = m = 100 and 0.075 at 1000.
     A shift of length s alone reads s / sqrt(d). With 1000 directions the value moves by about 1 % from one seed to another.
     Cost O((n + m) (d + log n)) a direction; n = m = 10,000, d = 2048 on one core: 2.4 s. Invariant to translation of
     both together, to rotation up to the draw of the directions.

@@ -23,6 +23,7 @@ from featurespace.metrics.frechet import frechet_distance
 from featurespace.metrics.manifold import prdc
 from featurespace.metrics.mmd import mmd2
 from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
+from featurespace.metrics.two_sample import proxy_a_distance
 
 INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale", "invertible")
 """Changes of features that a metric may ignore: a shift, an orthogonal map, one factor, a factor for each column, any
@@ -164,5 +165,10 @@ METRICS: dict[str, MetricFacts] = {
     ),
     "coverage": MetricFacts(
         "gap", partial(_part, "coverage"), "likeness", (0, 1), 1.0, False, _SHAPE, "Naeem et al. 2020, arXiv:2002.09797"
+    ),
+    "proxy_a_distance": MetricFacts(
+        "gap", partial(_same_draw, proxy_a_distance), "difference", (-2, 2), None, False,
+        frozenset({"translation", "isotropic_scale", "column_scale"}),
+        "Ben-David et al. 2007, NIPS 19, 137-144",
     ),
 }  # fmt: skip

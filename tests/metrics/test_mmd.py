@@ -3,6 +3,7 @@ import pytest
 from oracles import distribution as oracle
 
 from featurespace.metrics import mmd2, mmd2_permutation
+from featurespace.stats import permute_units
 
 
 def two(rng, n=14, m=19, d=3, shift=1.0):
@@ -72,12 +73,15 @@ def test_each_permutation_is_the_loop_on_permuted_samples(rng, grouped):
     gx, gy = (np.repeat(np.arange(3), [2, 3, 4]), np.arange(12) // 3) if grouped else (np.arange(9), np.arange(12))
     from featurespace.metrics import mmd as room
 
-    K, sigma = room._pooled_kernel(X, Y, None)
+    kernel, sigma = room.rbf_pooled(X, Y, None, gx, gy)
     codes = np.r_[gx, gy + gx.max() + 1]
-    cells, sizes = room._cells(K, codes)
-    count = gx.max() + 1
-    sides = room.permute_units(len(sizes), count, permutations=15, rng=rng)
-    null = room._null(cells, sizes, count, sides)
+    sides = permute_units(len(kernel.sizes), kernel.count_x, permutations=15, rng=rng)
+    null = kernel.null(sides)
+    assert kernel.value == pytest.approx(mmd2(X, Y), abs=1e-14)
+    seed = 8 if not grouped else 9
+    found = mmd2_permutation(X, Y, rng=np.random.default_rng(seed), groups_x=gx, groups_y=gy, permutations=15)
+    again = permute_units(len(kernel.sizes), kernel.count_x, permutations=15, rng=np.random.default_rng(seed))
+    np.testing.assert_array_equal(found.null, kernel.null(again))
     pooled = np.r_[X, Y]
     for side, value in zip(sides, null):
         first = side[codes]
