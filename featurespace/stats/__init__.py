@@ -15,6 +15,7 @@ _HOME = {
     "holm": "comparison",
     "jackknife_estimate": "resampling",
     "paired_jackknife": "paired",
+    "max_t": "permutation",
     "percentile_estimate": "resampling",
     "permutation_p": "permutation",
     "permute_units": "permutation",

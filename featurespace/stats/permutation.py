@@ -79,3 +79,60 @@ def permute_units(count: int, chosen: int, *, permutations: int, rng: np.random.
     side = np.zeros((permutations, count), dtype=bool)
     side[:, :chosen] = True
     return rng.permuted(side, axis=1)
+
+
+def max_t(observed: Any, null: Any) -> np.ndarray:
+    """Adjusted p-values of several statistics against the null of their maximum, in [1 / (1 + B), 1].
+
+    Parameters
+    ----------
+    observed : (L,) statistics, one a layer, large when its hypothesis fails
+    null : (B, L) the same statistics in each of B random permutations, the same permutation in all layers
+
+    Returns
+    -------
+    ndarray
+        (L,) p-values that hold the family-wise error. A layer whose values are all equal has 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, there are no permutations or layers, or a value is not finite.
+
+    Notes
+    -----
+    Each layer is first standardised by the mean and standard deviation of its values, the observed one among them, so
+    that each layer has about the same say in the maximum: otherwise the layer of the widest null would set the bar for all.
+    The observed split counts as one permutation throughout, which keeps the test exact. Correlated layers cost less than
+    Holm's correction, which takes the worst dependence; single step (Holm-like stepping down would gain little).
+    MAXT_NOTE Cost O(B L).
+
+    References
+    ----------
+    Westfall, Young 1993, "Resampling-based multiple testing"; Phipson, Smyth 2010, arXiv:1603.05766.
+
+    Examples
+    --------
+    >>> null = np.random.default_rng(0).standard_normal((999, 3)) * [1, 10, 100]
+    >>> max_t([6, 6, 6], null).round(2).tolist()
+    [0.0, 0.63, 0.84]
+    """
+    observed, null = np.asarray(observed, dtype=float), np.asarray(null, dtype=float)
+    if observed.ndim != 1 or null.shape != (len(null), len(observed)) or null.size == 0:
+        raise ValueError(
+            f"observed has shape {observed.shape} and null {null.shape}; needed are (L,) and (B, L), "
+            "one column a layer and one row a permutation"
+        )
+    values = np.concatenate([observed[None], null])
+    if not np.isfinite(values).all():
+        layer = int(np.argwhere(~np.isfinite(values))[0][1])
+        raise ValueError(f"layer {layer} has values that are not finite; leave it out of the family")
+    adjusted = np.ones(len(observed))
+    moving = np.ptp(values, axis=0) > 1e-12 * np.abs(values).max(axis=0)  # equal but for the order of summation
+    if moving.any():
+        values = values[:, moving] - values[:, moving].mean(axis=0)
+        values /= values.std(axis=0)
+        # as in `permutation_p`: equal splits differ by the order of summation
+        reached = values.max(axis=1)[:, None] >= values[0] - 1e-9
+        adjusted[moving] = reached.mean(axis=0)
+    return adjusted

@@ -5,6 +5,7 @@ import pytest
 
 import featurespace.stats as room
 from featurespace.stats import benjamini_hochberg, holm, permutation_p, permute_units
+from featurespace.stats import holm, max_t, permutation_p, permute_units
 
 
 def test_p_counts_ties_and_is_never_zero():
@@ -72,6 +73,40 @@ def test_holm_keeps_the_family_wise_error(rng):
     assert np.mean(rejected) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)
 
 
+def test_max_t_is_the_loop(rng):
+    observed, null = rng.standard_normal(4) + 1, rng.standard_normal((30, 4)) * [1, 2, 3, 4]
+    values = np.r_[observed[None], null]
+    z = [[(v - np.mean(values[:, j])) / np.std(values[:, j]) for j, v in enumerate(row)] for row in values]
+    expected = [(1 + sum(max(row) >= z[0][j] for row in z[1:])) / 31 for j in range(4)]
+    np.testing.assert_allclose(max_t(observed, null), expected)
+    np.testing.assert_allclose(max_t(observed * 1e150, null * 1e150), expected)
+    np.testing.assert_allclose(max_t(observed[:1], null[:, :1]), [permutation_p(observed[0], null[:, 0])])
+
+
+def test_a_constant_layer_is_no_evidence(rng):
+    null = np.c_[rng.standard_normal(99), np.zeros(99)]
+    assert max_t([9.0, 0.0], null).tolist() == [0.01, 1.0]
+    assert max_t([0.0], np.zeros((5, 1))).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.5, 0.9])
+def test_max_t_keeps_the_family_wise_error_and_beats_holm(rng, likeness):
+    layers, repeats, scales = 12, 600, 10.0 ** np.arange(-6, 6)
+    rejected, found, found_by_holm = 0, 0, 0
+    for _ in range(repeats):
+        shared, own = rng.standard_normal((400, 1)), rng.standard_normal((400, layers))
+        values = (
+            np.sqrt(likeness) * shared + np.sqrt(1 - likeness) * own
+        ) ** 2 * scales  # skewed, as squared distances are
+        rejected += max_t(values[0], values[1:]).min() <= 0.05
+        values[0, :3] += 8 * scales[:3]
+        found += (max_t(values[0], values[1:])[:3] <= 0.05).sum()
+        p = [permutation_p(values[0, j], values[1:, j]) for j in range(layers)]
+        found_by_holm += (holm(p)[:3] <= 0.05).sum()
+    assert rejected / repeats == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / repeats))
+    assert found >= found_by_holm
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -79,6 +114,9 @@ def test_holm_keeps_the_family_wise_error(rng):
         (lambda: permutation_p(np.nan, [1]), "all values finite"),
         (lambda: permute_units(3, 1, permutations=0, rng=np.random.default_rng(0)), "permutations is 0"),
         (lambda: permute_units(3, 3, permutations=9, rng=np.random.default_rng(0)), "3 of 3 units"),
+        (lambda: max_t([1.0], np.ones(3)), r"observed has shape \(1,\) and null \(3,\)"),
+        (lambda: max_t([1.0], np.ones((0, 1))), r"null \(0, 1\)"),
+        (lambda: max_t([1.0, np.nan], np.ones((3, 2))), "layer 1 has values that are not finite"),
         (lambda: holm([0.1, 1.5]), r"must lie in \[0, 1\]; seen 0.1 to 1.5"),
         (lambda: room.absent, None),
     ],
