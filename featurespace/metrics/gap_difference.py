@@ -10,8 +10,8 @@ from scipy.stats import t as student
 
 from featurespace.metrics.arrays import as_two_samples
 from featurespace.metrics.frechet_jackknife import frechet_leave_outs
-from featurespace.metrics.kernel_test import two_sample_se
-from featurespace.metrics.mmd import rbf_pooled
+from featurespace.metrics.kernel_test import pooled_kernel_across, two_sample_estimate
+from featurespace.metrics.mmd import rbf_matrix
 from featurespace.stats.estimate import Estimate, check_level
 from featurespace.stats.two_samples import block_estimate, two_sample_blocks
 
@@ -52,7 +52,9 @@ def mmd2_difference(
     Notes
     -----
     Every unit of X and of Y is left out in turn, in closed form, and the variances of the two samples add up. What both
-    models see alike cancels. The widths stay those of all samples. Cost of two `mmd2`. DIFFERENCE_NOTE
+    models see alike cancels. Pairs within a group are left out of the estimate, as in `mmd2_jackknife`. The widths stay
+    those of all samples. Cost of two `mmd2`. Measured at n = 150, m = 100, d = 10, with features of the two models that
+    correlate by 0.9: DIFFERENCE_NOTE
 
     References
     ----------
@@ -69,24 +71,12 @@ def mmd2_difference(
     check_level(level)
     first, second = _same_images(X1, Y1, X2, Y2)
     widths = (None, None) if sigma is None else sigma
-    kernels = [rbf_pooled(*pair, width, groups_x, groups_y)[0] for pair, width in zip((first, second), widths)]
-    like = kernels[0]
-    value, n = kernels[0].value - kernels[1].value, like.n_x + like.n_y
-    about: dict[str, Any] = {"n": n, "unit": like.unit, "n_groups": len(like.sizes), "level": level}
-    if like.no_leave_outs:
-        return Estimate.without_interval(value, reason=like.no_leave_outs, **about), math.nan
-    (of_x1, of_y1), (of_x2, of_y2) = (kernel.leave_out() for kernel in kernels)
-    leave_out = of_x1 - of_x2, of_y1 - of_y2
-    se, freedom = two_sample_se(value, leave_out, like)
-    if se == 0:
-        reason = f"every {like.unit} gives the same difference"
-        return Estimate.without_interval(value, reason=reason, **about), 1.0 if value == 0 else math.nan
-    half = float(student.ppf(0.5 + level / 2, freedom)) * se
-    name = "group jackknife" if like.unit == "group" else "jackknife"
-    found = Estimate(
-        value, value - half, value + half, se, interval=name, leave_one_out=np.concatenate(leave_out), **about
+    one, two = (
+        pooled_kernel_across(rbf_matrix(*pair, width)[0], len(pair[0]), groups_x, groups_y)
+        for pair, width in zip((first, second), widths)
     )
-    return found, float(2 * student.sf(abs(value) / se, freedom))
+    leave_out = [a - b for a, b in zip(one.leave_outs(), two.leave_outs())]
+    return two_sample_estimate(one.value - two.value, leave_out, one, level)
 
 
 def frechet_difference(

@@ -44,7 +44,8 @@ def kid_permutation(
 
     Notes
     -----
-    As `mmd2_permutation`: cost O((n + m)^2 (d + permutations)) time and 16 (n + m)^2 bytes.
+    As `mmd2_permutation`, pairs within a group included (`kid_jackknife` leaves them out): cost
+    O((n + m)^2 (d + permutations)) time and 16 (n + m)^2 bytes.
 
     References
     ----------
@@ -58,14 +59,19 @@ def kid_permutation(
     0.01
     """
     X, Y = as_two_samples(X, Y)
+    kernel = pooled_kernel(cubic_matrix(X, Y), len(X), groups_x, groups_y)
+    return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations))
+
+
+def cubic_matrix(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Return the cubic kernel of the pooled sample, less 1."""
     Z = np.concatenate([X, Y])
     with np.errstate(over="ignore", invalid="ignore"):
         K = cubic_kernel(Z, Z)
         largest = float(np.abs(K).max()) * len(K) ** 2  # no sum over pairs lies above
     if not np.isfinite(largest):
         raise ValueError("(x.y / d + 1)^3 leaves the range of float64 (1e308); divide both samples by one factor")
-    kernel = pooled_kernel(K, len(X), groups_x, groups_y)
-    return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations))
+    return K
 
 
 def energy_permutation(
@@ -97,7 +103,8 @@ def energy_permutation(
 
     Notes
     -----
-    As `mmd2_permutation`, with the kernel -|x - y|: cost O((n + m)^2 (d + permutations)) time and 16 (n + m)^2 bytes.
+    As `mmd2_permutation`, with the kernel -|x - y|, pairs within a group included (`energy_jackknife` leaves them out):
+    cost O((n + m)^2 (d + permutations)) time and 16 (n + m)^2 bytes.
 
     References
     ----------
@@ -113,9 +120,14 @@ def energy_permutation(
     (0.01, True)
     """
     X, Y = as_two_samples(X, Y)
+    K, factor = energy_matrix(X, Y)
+    kernel = pooled_kernel(K, len(X), groups_x, groups_y)
+    return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations, factor=factor))
+
+
+def energy_matrix(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the kernel -|x - y| of the pooled sample, divided by a factor that keeps its squares in range, and the factor."""
     Z = centred(np.concatenate([X, Y]))
     factor = float(np.abs(Z).max()) or 1.0  # equal samples have no scale
     K = squared_distances(Z / factor)
-    np.negative(np.sqrt(K, out=K), out=K)
-    kernel = pooled_kernel(K, len(X), groups_x, groups_y)
-    return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations, factor=factor))
+    return np.negative(np.sqrt(K, out=K), out=K), factor

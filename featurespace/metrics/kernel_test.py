@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from featurespace.stats.estimate import too_few
+from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.permutation import permutation_p, permute_units
 from featurespace.stats.resampling import jackknife_variance, resampling_units
 
@@ -51,7 +52,7 @@ class KernelTest:
 
 @dataclass(frozen=True)
 class PooledKernel:
-    """A U-centred kernel of the pooled sample, summed over pairs of units.
+    """A kernel of the pooled sample, summed over pairs of units.
 
     Parameters
     ----------
@@ -59,12 +60,15 @@ class PooledKernel:
     sizes : (U,) samples in each unit
     count_x : number of units of X
     unit : ``"sample"`` or ``"group"``
+    across : whether pairs within a unit are left out, as they must be for an unbiased value where units are dependent
+        inside; otherwise all pairs of different samples count
     """
 
     cells: np.ndarray
     sizes: np.ndarray
     count_x: int
     unit: str
+    across: bool = False
 
     @property
     def n_x(self) -> int:
@@ -77,11 +81,17 @@ class PooledKernel:
         return int(self.sizes[self.count_x :].sum())
 
     @property
+    def _excluded(self) -> np.ndarray:
+        """Ordered pairs within each unit that do not count."""
+        return self.sizes**2 if self.across else self.sizes
+
+    @property
     def value(self) -> float:
         """The U-statistic: mean within X and within Y, less twice the mean between."""
-        first, second = self.cells[: self.count_x], self.cells[self.count_x :]
-        within = first[:, : self.count_x].sum(), second[:, self.count_x :].sum()
-        return float(u_statistic(*within, first[:, self.count_x :].sum(), self.n_x, self.n_y))
+        x, y = slice(0, self.count_x), slice(self.count_x, None)
+        pairs = [self.sizes[side].sum() ** 2 - self._excluded[side].sum() for side in (x, y)]
+        within = self.cells[x, x].sum() / pairs[0] + self.cells[y, y].sum() / pairs[1]
+        return float(within - 2 * self.cells[x, y].sum() / (self.n_x * self.n_y))
 
     def null(self, sides: np.ndarray) -> np.ndarray:
         """Return the value of every permutation, the first side of each in a row of `sides`."""
@@ -93,7 +103,8 @@ class PooledKernel:
         Z = sides.T.astype(float)
         within = np.einsum("ub,ub->b", self.cells @ Z, Z)  # rows of the kernel sum to zero: the other two sums follow
         n = self.sizes @ Z
-        return u_statistic(within, within, -within, n, self.sizes.sum() - n)
+        m = self.sizes.sum() - n
+        return within / (n * (n - 1)) + within / (m * (m - 1)) + 2 * within / (n * m)
 
     @property
     def no_leave_outs(self) -> str:
@@ -104,22 +115,22 @@ class PooledKernel:
             return "one group holds nearly all samples"
         return reason
 
-    def leave_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the values without each unit of X, and without each unit of Y."""
+    def leave_outs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values without each unit of X, and without each unit of Y; empty where there are none."""
+        if self.no_leave_outs:
+            return np.empty(0), np.empty(0)
         first, second = slice(0, self.count_x), slice(self.count_x, None)
         return self._leave_out(first, second), self._leave_out(second, first)
 
     def _leave_out(self, own: slice, other: slice) -> np.ndarray:
+        excluded = self._excluded
         n, m = self.sizes[own].sum() - self.sizes[own], self.sizes[other].sum()
+        pairs = n**2 - (excluded[own].sum() - excluded[own])
         rows = self.cells[own, own].sum(axis=1)
-        within = rows.sum() - 2 * rows + np.diag(self.cells[own, own])
+        within = (rows.sum() - 2 * rows + np.diag(self.cells[own, own])) / pairs
         across = self.cells[own, other].sum(axis=1)
-        return u_statistic(within, self.cells[other, other].sum(), across.sum() - across, n, m)
-
-
-def u_statistic(within_x: Any, within_y: Any, between: Any, n: Any, m: Any) -> Any:
-    """Return the U-statistic from sums of the kernel over ordered pairs."""
-    return within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * between / (n * m)
+        rest = self.cells[other, other].sum() / (m**2 - excluded[other].sum())
+        return within + rest - 2 * (across.sum() - across) / (n * m)
 
 
 def pooled_kernel(K: np.ndarray, n: int, groups_x: Any = None, groups_y: Any = None) -> PooledKernel:
@@ -128,17 +139,37 @@ def pooled_kernel(K: np.ndarray, n: int, groups_x: Any = None, groups_y: Any = N
     Adding a_i + a_j to all pairs i != j changes no U-statistic, of any split; with the a_i that make row sums zero the
     statistic of a split z is a multiple of z'Kz, and no digits cancel in it.
     """
-    codes_x, _, count_x = resampling_units(groups_x, n)
-    codes_y, _, _ = resampling_units(groups_y, len(K) - n)
     np.fill_diagonal(K, 0)
     rows, N = K.sum(axis=0), len(K)
     share = rows / (N - 2) - rows.sum() / (2 * (N - 1) * (N - 2))
     K -= share[:, None]
     K -= share
     np.fill_diagonal(K, 0)
-    unit = "sample" if groups_x is None and groups_y is None else "group"
+    return PooledKernel(*_units(K, n, groups_x, groups_y))
+
+
+def pooled_kernel_across(K: np.ndarray, n: int, groups_x: Any = None, groups_y: Any = None) -> PooledKernel:
+    """Return the same without the pairs within a group; K is overwritten.
+
+    Raises
+    ------
+    ValueError
+        If a sample has one group.
+    """
+    np.fill_diagonal(K, 0)
+    cells, sizes, count_x, unit = _units(K, n, groups_x, groups_y)
+    if min(count_x, len(sizes) - count_x) < 2:
+        raise ValueError("X or Y has only one group; pairs of samples of different groups need at least 2 each")
+    np.fill_diagonal(cells, 0)
+    return PooledKernel(cells, sizes, count_x, unit, across=True)
+
+
+def _units(K: np.ndarray, n: int, groups_x: Any, groups_y: Any) -> tuple[np.ndarray, np.ndarray, int, str]:
+    """Return the kernel by pairs of units, the units' sizes, how many are of X, and their name."""
+    codes_x, _, count_x = resampling_units(groups_x, n)
+    codes_y, _, _ = resampling_units(groups_y, len(K) - n)
     cells, sizes = _cells(K, np.concatenate([codes_x, codes_y + count_x]))
-    return PooledKernel(cells, sizes, count_x, unit)
+    return cells, sizes, count_x, "sample" if groups_x is None and groups_y is None else "group"
 
 
 def _cells(K: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,24 +192,46 @@ def kernel_test(
     value, null = kernel.value, kernel.null(sides)
     # equal splits differ by the order of summation, about 1e-12 of what the statistic varies by
     p_value = permutation_p(value, null, tolerance=1e-9 * max(float(null.std()), abs(value)))
-    interval, half, se = "", math.nan, math.nan
-    if reason := kernel.no_leave_outs:
-        interval = f"none: {reason}"
-    else:
-        se, freedom = two_sample_se(value, kernel.leave_out(), kernel)
-        if se == 0:
-            interval, se = "none: all leave-one-out values equal", math.nan
-        else:
-            interval = "jackknife" if kernel.unit == "sample" else "group jackknife"
-            half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * se
+    found, _ = two_sample_estimate(value, kernel.leave_outs(), kernel, LEVEL)
     return {
-        "value": factor * value, "p_value": p_value, "permutations": permutations, "ci_low": factor * (value - half),
-        "ci_high": factor * (value + half), "se": factor * se, "n_x": kernel.n_x, "n_y": kernel.n_y,
-        "interval": interval, "unit": kernel.unit, "n_groups": len(kernel.sizes), "null": factor * null,
+        "value": factor * value, "p_value": p_value, "permutations": permutations, "ci_low": factor * found.ci_low,
+        "ci_high": factor * found.ci_high, "se": factor * found.se, "n_x": kernel.n_x, "n_y": kernel.n_y,
+        "interval": found.interval, "unit": kernel.unit, "n_groups": len(kernel.sizes), "null": factor * null,
     }  # fmt: skip
 
 
-def two_sample_se(value: float, leave_out: tuple[np.ndarray, np.ndarray], kernel: PooledKernel) -> tuple[float, float]:
+def kernel_estimate(kernel: PooledKernel, *, level: float, factor: float = 1.0) -> Estimate:
+    """Return the value with its jackknife interval; `factor` takes values back to the units of the features."""
+    check_level(level)
+    found, _ = two_sample_estimate(kernel.value, kernel.leave_outs(), kernel, level)
+    leave_out = None if found.leave_one_out is None else factor * found.leave_one_out
+    value, low, high, se = (factor * each for each in (found.value, found.ci_low, found.ci_high, found.se))
+    return replace(found, value=value, ci_low=low, ci_high=high, se=se, leave_one_out=leave_out)
+
+
+def two_sample_estimate(
+    value: float, leave_out: Sequence[np.ndarray], like: PooledKernel, level: float
+) -> tuple[Estimate, float]:
+    """Return a value with its interval from the values without each unit of X and of Y, and the two-sided p of zero.
+
+    The delete-m_j jackknife variances of the two samples add up (Welch-Satterthwaite degrees of freedom).
+    """
+    n, unit, count = like.n_x + like.n_y, like.unit, len(like.sizes)
+    reason = like.no_leave_outs
+    if not reason:
+        se, freedom = two_sample_se(value, leave_out, like)
+        reason = "" if se > 0 else "all leave-one-out values equal"
+    if reason:
+        bare = Estimate.without_interval(value, n=n, unit=unit, n_groups=count, reason=reason, level=level)
+        same = not like.no_leave_outs and value == 0
+        return bare, 1.0 if same else math.nan
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * se
+    name = "group jackknife" if unit == "group" else "jackknife"
+    found = Estimate(value, value - half, value + half, se, n, unit, count, name, level, np.concatenate(leave_out))
+    return found, float(2 * stats.t.sf(abs(value) / se, freedom))
+
+
+def two_sample_se(value: float, leave_out: Sequence[np.ndarray], kernel: PooledKernel) -> tuple[float, float]:
     """Return the standard error, and the degrees of freedom, from the delete-m_j jackknife of each sample by itself."""
     sizes = kernel.sizes[: kernel.count_x], kernel.sizes[kernel.count_x :]
     variances = [jackknife_variance(value, each, own.astype(float))[1] for each, own in zip(leave_out, sizes)]
@@ -186,5 +239,5 @@ def two_sample_se(value: float, leave_out: tuple[np.ndarray, np.ndarray], kernel
     if total == 0:
         return 0.0, math.nan
     # Welch-Satterthwaite
-    freedom = total**2 / sum(variance**2 / (len(each) - 1) for variance, each in zip(variances, leave_out))
+    freedom = 1 / sum((variance / total) ** 2 / (len(each) - 1) for variance, each in zip(variances, leave_out))
     return math.sqrt(total), freedom

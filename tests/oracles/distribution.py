@@ -15,6 +15,22 @@ def mmd2(X, Y, sigma):
     return xx + yy - 2 * xy
 
 
+def mmd2_across(X, Y, gx, gy, sigma):
+    """Pairs within a group left out."""
+
+    def k(a, b):
+        return np.exp(-((a - b) ** 2).sum() / (2 * sigma**2))
+
+    return across(k, X, Y, gx, gy)
+
+
+def across(k, X, Y, gx, gy):
+    """The two-sample statistic of a kernel, over pairs of samples of different groups."""
+    xx = [k(X[i], X[j]) for i in range(len(X)) for j in range(len(X)) if gx[i] != gx[j]]
+    yy = [k(Y[i], Y[j]) for i in range(len(Y)) for j in range(len(Y)) if gy[i] != gy[j]]
+    return np.mean(xx) + np.mean(yy) - 2 * np.mean([k(a, b) for a in X for b in Y])
+
+
 def median_distance(Z):
     return np.median([np.linalg.norm(Z[i] - Z[j]) for i in range(len(Z)) for j in range(i)])
 
