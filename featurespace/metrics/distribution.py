@@ -83,8 +83,8 @@ def energy_distance(X: Any, Y: Any, *, unbiased: bool = False) -> float:
 
     Notes
     -----
-    The V-statistic is biased upwards by E|x - x'| / n + E|y - y'| / m: for two samples of one distribution the U-statistic
-    is 0 on average. Zero in the population only for equal distributions. The MMD^2 of the kernel -|x - y|.
+    The V-statistic is biased upwards by E|x - x'| / n + E|y - y'| / m: for two samples of one distribution the
+    U-statistic is 0 on average. Zero in the population only for equal distributions. The MMD^2 of the kernel -|x - y|.
     Cost O((n + m)^2 d) time, 32 MiB beside the features; n = m = 10,000, d = 2048 on one core: 12 s. Distances come
     from squared norms: one below 1e-7 of the largest norm reads as 0. Invariant to translation and rotation of both
     together.
@@ -137,11 +137,11 @@ def sliced_wasserstein(X: Any, Y: Any, *, rng: np.random.Generator, projections:
 
     Notes
     -----
-    Samples of unequal size are compared by their quantile functions, which is exact. Biased upwards: two samples of one
-    normal distribution, d = 10, read 0.24 at n = m = 100 and 0.075 at 1000.
-    A shift of length s alone reads s / sqrt(d). With 1000 directions the value moves by about 1 % from one seed to another.
-    Cost O((n + m) (d + log n)) a direction; n = m = 10,000, d = 2048 on one core: 2.4 s. Invariant to translation of
-    both together, to rotation up to the draw of the directions.
+    Samples of unequal size are compared by their quantile functions, which is exact. Biased upwards: two samples of
+    one normal distribution, d = 10, read 0.24 at n = m = 100 and 0.075 at 1000. A shift of length s alone reads s /
+    sqrt(d). With 1000 directions the value moves by about 1 % from one seed to another. Cost O((n + m) (d + log n)) a
+    direction; n = m = 10,000, d = 2048 on one core: 2.4 s. Invariant to translation of both together, to rotation up
+    to the draw of the directions.
 
     References
     ----------

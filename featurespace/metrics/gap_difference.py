@@ -51,10 +51,13 @@ def mmd2_difference(
 
     Notes
     -----
-    Every unit of X and of Y is left out in turn, in closed form, and the variances of the two samples add up. What both
-    models see alike cancels. Pairs within a group are left out of the estimate, as in `mmd2_jackknife`. The widths stay
-    those of all samples. Cost of two `mmd2`. Measured at n = 150, m = 100, d = 10, with features of the two models that
-    correlate by 0.9: DIFFERENCE_NOTE
+    Every unit of X and of Y is left out in turn, in closed form, and the variances of the two samples add up. What
+    both models see alike cancels. Pairs within a group are left out of the estimate, as in `mmd2_jackknife`. The
+    widths stay those of all samples. Cost of two `mmd2`. Measured at n = 150, m = 100, d = 10, with features of the
+    two models that correlate by 0.9: equal gaps (shift of the mean 1.6 deviations) rejected 3.3 % at the 5 % level (40
+    groups of 4: 3.8 %), small equal gaps 1 %, no gaps 0.3 % (the statistic is then degenerate and the test
+    conservative); 1.6 against 1.3 found in every case (groups: 91 %), where two 95 % intervals were never apart. The
+    interval covers 95-99 %.
 
     References
     ----------
@@ -117,7 +120,8 @@ def frechet_difference(
     -----
     In squared units of the features: it compares models only where their features have one scale (the same layer before
     and after finetuning, say, or after dividing by the root of the total variance). Cost of two
-    `frechet_distance_corrected`. FRECHET_NOTE
+    `frechet_distance_corrected`. In the simulation of `mmd2_difference`:
+    3.8 % at the 5 % level (groups 3.0 %), no gaps 2.0 %; 1.6 against 1.3 found in 99 % (82 %); covers 95-98 %.
 
     References
     ----------

@@ -40,11 +40,13 @@ def mmd2_jackknife(
 
     Notes
     -----
-    Samples of one patient are alike, and pairs of them raise the mean within X and within Y, hence the distance. 40 groups
-    of 4 on each side, d = 10, half of the variance between groups, shift 0.16: the truth 0.0070 reads ACROSS_MMD here and
-    0.0133 with all pairs. Every leave-one-out value is exact, from row sums of the kernel; the variances of the two samples
-    add up (Welch-Satterthwaite degrees of freedom); the width stays that of all samples. JACK_NOTE
-    Cost O((n + m)^2 d) time and 16 (n + m)^2 bytes.
+    Samples of one patient are alike, and pairs of them raise the mean within X and within Y, hence the distance. 40
+    groups of 4 on each side, d = 10, half of the variance between groups, shift 0.16: the truth 0.0070 reads 0.0071
+    here and 0.0132 with all pairs; 12 groups of 10: 0.0073 and 0.0319. Every leave-one-out value is exact, from row
+    sums of the kernel; the variances of the two samples add up (Welch-Satterthwaite degrees of freedom); the width
+    stays that of all samples. The 95 % interval covers 95-96 % (n = 150, m = 100, d = 10, and 40 groups of 4), 98 %
+    where the distributions agree (the statistic is then degenerate), and 92-93 % with 25 to 40 groups and d = 1, where
+    the values are skewed. Cost O((n + m)^2 d) time and 16 (n + m)^2 bytes.
 
     References
     ----------
@@ -84,7 +86,7 @@ def kid_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = None,
 
     Notes
     -----
-    As `mmd2_jackknife`; in the case named there the truth 0.086 reads ACROSS_KID here and 0.191 with all pairs.
+    As `mmd2_jackknife`; in the case named there the truth 0.086 reads 0.087 here and 0.191 with all pairs.
 
     References
     ----------
@@ -122,7 +124,7 @@ def energy_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = No
 
     Notes
     -----
-    As `mmd2_jackknife`; in the case named there the truth 0.054 reads ACROSS_ENERGY here and 0.104 with all pairs.
+    As `mmd2_jackknife`; in the case named there the truth 0.054 reads 0.0545 here and 0.104 with all pairs.
 
     References
     ----------

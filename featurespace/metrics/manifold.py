@@ -55,14 +55,13 @@ def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
 
     Notes
     -----
-    Not symmetric: precision of (X, Y) is recall of (Y, X). A narrow Y inside a wide X has precision 1 and low recall; a
-    wide Y around a narrow X the reverse. All four depend on n, m and k, and compare only between pairs of samples of the
-    same size: for equal distributions coverage is 1 - (n - 1)...(n - k) / ((n + m - 1)...(n + m - k)), 0.97 at n = m, k = 5,
-    and density 1 on average; precision and recall have no such fixed value and fall with d. One outlier in X inflates
-    precision, not density or coverage.
-    Cost O((n + m)^2 d) time, 32 MiB beside the features; n = m = 10,000, d = 2048 on one core: 18 s. Comparisons that
-    rounding could turn are made again from the differences of the rows, so that ties and copies are exact. Invariant to
-    translation, rotation and isotropic scale of both together.
+    Not symmetric: precision of (X, Y) is recall of (Y, X). A narrow Y inside a wide X has precision 1 and low recall;
+    a wide Y around a narrow X the reverse. All four depend on n, m and k, and compare only between pairs of samples of
+    the same size: for equal distributions coverage is 1 - (n - 1)...(n - k) / ((n + m - 1)...(n + m - k)), 0.97 at n =
+    m, k = 5, and density 1 on average; precision and recall have no such fixed value and fall with d. One outlier in X
+    inflates precision, not density or coverage. Cost O((n + m)^2 d) time, 32 MiB beside the features; n = m = 10,000,
+    d = 2048 on one core: 18 s. Comparisons that rounding could turn are made again from the differences of the rows,
+    so that ties and copies are exact. Invariant to translation, rotation and isotropic scale of both together.
 
     References
     ----------

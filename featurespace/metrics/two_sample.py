@@ -75,11 +75,11 @@ def proxy_a_distance(
     Notes
     -----
     Logistic regression with L2 penalty (C = 0.1), both samples given equal weight whatever their size; features are
-    standardised by the mean and deviation of the training folds. The error is the mean of the two samples' errors. A lower
-    bound of what a stronger classifier would find, and it saturates: far apart and very far apart both read 2.
-    Groups in one fold matter: without them a classifier that knows the patient reads a gap that is none.
-    Cost O((n + m) d folds) an iteration, some tens of iterations. Invariant to translation and to any scale of each
-    column, of both together; the order of rows changes nothing.
+    standardised by the mean and deviation of the training folds. The error is the mean of the two samples' errors. A
+    lower bound of what a stronger classifier would find, and it saturates: far apart and very far apart both read 2.
+    Groups in one fold matter: without them a classifier that knows the patient reads a gap that is none. Cost O((n +
+    m) d folds) an iteration, some tens of iterations. Invariant to translation and to any scale of each column, of
+    both together; the order of rows changes nothing.
 
     References
     ----------
@@ -125,12 +125,12 @@ def classifier_two_sample_test(
 
     Notes
     -----
-    Whole units (groups, or samples) swap their labels within each fold, and all classifiers are fitted again: the p-value is
-    exact for independent units, at any n and with groups. Permuting labels against the predictions of one set of classifiers
-    would be cheaper and is not exact, since each fold's labels trained the other folds' classifiers:
-    at n = 150, m = 100, d = 10 it rejected 7.8 % of true nulls at the 5 % level, and 8.3 % with 40 groups of 4; fitting
-    again 5.2 % and 4.4 % (1000 repeats).
-    All permutations are fitted at once. n = m = 1500, d = 1280, 199 permutations: 16 s on one core.
+    Whole units (groups, or samples) swap their labels within each fold, and all classifiers are fitted again: the
+    p-value is exact for independent units, at any n and with groups. Permuting labels against the predictions of one
+    set of classifiers would be cheaper and is not exact, since each fold's labels trained the other folds'
+    classifiers: at n = 150, m = 100, d = 10 it rejected 7.8 % of true nulls at the 5 % level, and 8.3 % with 40 groups
+    of 4; fitting again 5.2 % and 4.4 % (1000 repeats). All permutations are fitted at once. n = m = 1500, d = 1280,
+    199 permutations: 16 s on one core.
 
     References
     ----------

@@ -102,11 +102,11 @@ def max_t(observed: Any, null: Any) -> np.ndarray:
     Notes
     -----
     Each layer is first standardised by the mean and standard deviation of its values, the observed one among them, so
-    that each layer has about the same say in the maximum: otherwise the layer of the widest null would set the bar for all.
-    The observed split counts as one permutation throughout, which keeps the test exact. Correlated layers cost less than
-    Holm's correction, which takes the worst dependence; single step (Holm-like stepping down would gain little).
-    Measured (20 skewed statistics correlated by 0.5, three of them shifted, B = 999): family-wise error 5.6 %, power 93 %
-    where Holm has 48 %; uncorrelated 71 % and 47 %. Cost O(B L).
+    that each layer has about the same say in the maximum: otherwise the layer of the widest null would set the bar for
+    all. The observed split counts as one permutation throughout, which keeps the test exact. Correlated layers cost
+    less than Holm's correction, which takes the worst dependence; single step (Holm-like stepping down would gain
+    little). Measured (20 skewed statistics correlated by 0.5, three of them shifted, B = 999): family-wise error 5.6
+    %, power 93 % where Holm has 48 %; uncorrelated 71 % and 47 %. Cost O(B L).
 
     References
     ----------
