@@ -10,6 +10,7 @@ import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
 from featurespace.metrics.pairs import distance_rounding, row_blocks, squared_distances_between
+from featurespace.stats.resampling import resampling_units
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PRDC:
     k: int
 
 
-def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
+def prdc(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None, groups_y: Any = None) -> PRDC:
     """Precision, recall, density and coverage of Y against the reference X, unpaired; all grow with likeness.
 
     The ball of a sample reaches to its k-th nearest neighbour within its own sample, the boundary included.
@@ -41,7 +42,8 @@ def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
     ----------
     X : (n, d) array, features of the reference ("real") sample, one row a sample
     Y : (m, d) array, features of the sample that is judged ("fake", the other domain)
-    k : neighbours, 1 to min(n, m) - 1
+    k : neighbours, from 1 to the number of samples outside the largest group, in X and in Y
+    groups_x, groups_y : (n,) and (m,) labels (patients); neighbours in the own group do not set the radius of a ball
 
     Returns
     -------
@@ -51,17 +53,21 @@ def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
     Raises
     ------
     ValueError
-        If k is out of range, widths differ, a sample has fewer than 2 rows, or a value is not finite.
+        If k is out of range, groups do not match the rows, widths differ, a sample has fewer than 2 rows, or a value is
+        not finite.
 
     Notes
     -----
     Not symmetric: precision of (X, Y) is recall of (Y, X). A narrow Y inside a wide X has precision 1 and low recall;
     a wide Y around a narrow X the reverse. All four depend on n, m and k, and compare only between pairs of samples of
     the same size: for equal distributions coverage is 1 - (n - 1)...(n - k) / ((n + m - 1)...(n + m - k)), 0.97 at n =
-    m, k = 5, and density 1 on average; precision and recall have no such fixed value and fall with d. One outlier in X
-    inflates precision, not density or coverage. Cost O((n + m)^2 d) time, 32 MiB beside the features; n = m = 10,000,
-    d = 2048 on one core: 18 s. Comparisons that rounding could turn are made again from the differences of the rows,
-    so that ties and copies are exact. Invariant to translation, rotation and isotropic scale of both together.
+    m, k = 5, and density 1 on average; precision and recall have no such fixed value and fall with d. Samples of one
+    patient are alike and make balls too small: without groups, 40 patients of 4, half of the variance between them,
+    read density 0.86, precision 0.87 and coverage 0.93 where nothing differs; with them 1.06, 0.90 and 0.96 (as many
+    independent samples: 1.00, 0.91, 0.97). Intervals from `two_sample_jackknife` are too wide, see there. One outlier
+    in X inflates precision, not density or coverage. Cost O((n + m)^2 d) time, 32 MiB beside the features; n = m =
+    10,000, d = 2048 on one core: 18 s. Comparisons that rounding could turn are made again from the differences of the
+    rows, so that ties and copies are exact. Invariant to translation, rotation and isotropic scale of both together.
 
     References
     ----------
@@ -77,8 +83,12 @@ def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
     """
     X, Y = as_two_samples(X, Y)
     n, m = len(X), len(Y)
-    if not 1 <= k < min(n, m):
-        raise ValueError(f"k is {k}; with {n} and {m} samples it must lie between 1 and {min(n, m) - 1}")
+    codes = [resampling_units(groups, size)[0] for groups, size in ((groups_x, n), (groups_y, m))]
+    most = min(len(each) - int(np.bincount(each).max()) for each in codes)
+    if not 1 <= k <= most:
+        raise ValueError(
+            f"k is {k}; with {n} and {m} samples, less their largest group, it must lie between 1 and {most}"
+        )
     pooled = np.concatenate([X, Y])
     Z = centred(pooled)
     # a power of two, so that differences stay exact: neither tiny nor huge squares leave the range
@@ -87,7 +97,7 @@ def prdc(X: Any, Y: Any, *, k: int = 5) -> PRDC:
     pooled *= factor
     rounding = 4 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))
     first, second = _Sample(Z[:n], pooled[:n]), _Sample(Z[n:], pooled[n:])
-    radii_x, radii_y = _radii(first, k, rounding), _radii(second, k, rounding)
+    radii_x, radii_y = (_radii(*each, k, rounding) for each in zip((first, second), codes))
     balls_of_x, covered = np.zeros(m, dtype=np.int64), np.zeros(n, dtype=bool)  # per sample of Y; per sample of X
     reached = np.zeros(n, dtype=bool)
     for rows in row_blocks(n, m):
@@ -113,12 +123,12 @@ class _Sample(NamedTuple):
     given: np.ndarray
 
 
-def _radii(sample: _Sample, k: int, rounding: float) -> np.ndarray:
-    """Return the exact squared distance of each row to its k-th nearest other row."""
+def _radii(sample: _Sample, codes: np.ndarray, k: int, rounding: float) -> np.ndarray:
+    """Return the exact squared distance of each row to the k-th nearest row of another group."""
     Z, found = sample.centred, np.empty(len(sample.centred))
     for rows in row_blocks(len(Z), len(Z)):
         D = squared_distances_between(Z[rows], Z)
-        D[np.arange(len(D)), np.arange(rows.start, rows.stop)] = np.inf
+        D[codes[rows, None] == codes] = np.inf
         near = np.partition(D, k - 1, axis=1)[:, k - 1, None]
         certain = (near - rounding > D).sum(axis=1)  # surely nearer than the k-th
         row, column = np.nonzero(np.abs(D - near) <= rounding)

@@ -16,7 +16,12 @@ from featurespace.stats.resampling import jackknife_variance, resampling_units
 
 LEVEL = 0.95
 from featurespace.metrics.kernel_test import KernelTest, PooledKernel, kernel_test, pooled_kernel
+from featurespace.metrics.pairs import median_distance, squared_distances_between, sum_between, sum_within
 from featurespace.metrics.similarity import squared_distances
+
+WHOLE = 6000
+"""Samples up to which the kernel is held whole (0.6 GB); beyond, it is made in blocks three times: twice for the median."""
+NO_WIDTH = "the median distance of the pooled sample is 0: most samples are identical; pass sigma"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,10 @@ def mmd2(X: Any, Y: Any, *, sigma: float | None = None) -> float:
 
     Notes
     -----
-    Cost O((n + m)^2 d) time and 16 (n + m)^2 bytes. Invariant to translation and rotation of both together and, with
-    the median width, to isotropic scale.
+    Cost O((n + m)^2 d) time and 16 (n + m)^2 bytes up to n + m = 6000, 64 MiB beside the features beyond; n = m = 10,000,
+    d = 2048 on one core: 36 s (1.1 GB in
+    all). Invariant to translation and rotation of both together and, with the median width, to
+    isotropic scale.
 
     References
     ----------
@@ -69,7 +76,21 @@ def mmd2(X: Any, Y: Any, *, sigma: float | None = None) -> float:
     True
     """
     X, Y = as_two_samples(X, Y)
-    return rbf_pooled(X, Y, sigma)[0].value
+    n, m = len(X), len(Y)
+    if n + m <= WHOLE:
+        return rbf_pooled(X, Y, sigma)[0].value
+    Z = centred(np.concatenate([X, Y]))
+    sigma = median_distance(Z) if sigma is None else _checked(sigma)
+    if sigma == 0:
+        raise ValueError(NO_WIDTH)
+
+    def kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+        D = squared_distances_between(A, B)
+        D /= -2 * sigma**2
+        return np.exp(D, out=D)
+
+    within = sum_within(kernel, Z[:n]) / (n * (n - 1)) + sum_within(kernel, Z[n:]) / (m * (m - 1))
+    return within - 2 * sum_between(kernel, Z[:n], Z[n:]) / (n * m)
 
 
 def mmd2_permutation(
@@ -149,8 +170,12 @@ def rbf_matrix(X: np.ndarray, Y: np.ndarray, sigma: float | None) -> tuple[np.nd
         off_diagonal.partition([half - 1, half])
         sigma = float(np.sqrt(off_diagonal[half - 1 : half + 1]).mean())
         if sigma == 0:
-            raise ValueError("the median distance of the pooled sample is 0: most samples are identical; pass sigma")
+            raise ValueError(NO_WIDTH)
+    D /= -2 * _checked(sigma) ** 2
+    return np.exp(D, out=D), float(sigma)
+
+
+def _checked(sigma: float) -> float:
     if not (sigma > 0 and math.isfinite(sigma)):
         raise ValueError(f"sigma is {sigma}; the width of the kernel must be above 0")
-    D /= -2 * sigma**2
-    return np.exp(D, out=D), float(sigma)
+    return float(sigma)

@@ -65,3 +65,40 @@ def cubic_kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     T = A @ B.T
     T /= A.shape[1]
     return T * (T * (T + 3) + 3)
+
+
+BINS = 2**16
+
+
+def median_distance(Z: np.ndarray) -> float:
+    """Return the median distance of centred rows, pairs of different rows, without holding the distances.
+
+    One pass counts squared distances in bins, a second keeps those of the bins that hold the middle: exact.
+    """
+    n = len(Z)
+    pairs = n * (n - 1) // 2
+    middle = np.array([(pairs - 1) // 2, pairs // 2])
+    largest = 4 * float(np.vecdot(Z, Z).max())  # of a squared distance
+    if largest == 0:
+        return 0.0
+    counts = np.zeros(BINS + 1, dtype=np.int64)
+    for values in _upper(Z):
+        counts += np.bincount(_bins(values, largest), minlength=BINS + 1)
+    ends = np.cumsum(counts)
+    low, high = np.searchsorted(ends, middle, side="right")
+    kept = [values[(found >= low) & (found <= high)] for values in _upper(Z) for found in [_bins(values, largest)]]
+    ordered = np.sort(np.concatenate(kept))
+    return float(np.sqrt(ordered[middle - (ends[low] - counts[low])]).mean())
+
+
+def _bins(values: np.ndarray, largest: float) -> np.ndarray:
+    return np.minimum(values * (BINS / largest), BINS).astype(np.int32)
+
+
+def _upper(Z: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the squared distances of each pair of rows once, a block at a time."""
+    for rows in row_blocks(len(Z), len(Z)):
+        D = squared_distances_between(Z[rows], Z[rows.start :])
+        own = rows.stop - rows.start
+        yield D[:, :own][np.triu_indices(own, 1)]
+        yield D[:, own:].ravel()

@@ -152,7 +152,11 @@ def two_sample_jackknife(
     Block j of X and of Y are left out together: ``blocks + 1`` evaluations of the statistic. Nothing is drawn twice,
     so a statistic of pairs or of neighbours sees no copies, which is where a bootstrap of rows fails. The interval
     is one for what the statistic estimates at this n: a biased statistic keeps its bias (`frechet_distance_corrected`
-    removes it). A statistic that is not smooth (a maximum, a median, a share of few samples) has no valid jackknife.
+    removes it). How often a 95 % interval held the mean of the statistic, n = 150, m = 100 (and 40 groups of 4), d = 10, a
+    gap and none: sliced Wasserstein 94-99 %, energy distance 94-99 %, CORAL 98-100 %; precision, recall, density and
+    coverage 97-100 %, their standard errors 1.1 to 1.8 times what they should be, since neighbours are not smooth; proxy
+    A-distance 99-100 %, 1.6 to 2.7 times: take the p-value of `classifier_two_sample_test` there. A maximum or a median
+    has no valid jackknife. For MMD, KID and energy distance the exact `mmd2_jackknife` and its sisters cost less.
 
     References
     ----------

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from oracles import distribution as oracle
 
-from featurespace.metrics import mmd2, mmd2_permutation
+from featurespace.metrics import mmd as room
+from featurespace.metrics import mmd2, mmd2_permutation, pairs
 from featurespace.stats import permute_units
 
 
@@ -19,6 +20,24 @@ def test_value_is_the_double_loop(rng):
     found = mmd2_permutation(X, Y, rng=rng, permutations=19)
     assert found.value == pytest.approx(mmd2(X, Y), abs=1e-14) and found.sigma == pytest.approx(sigma)
     assert (found.n_x, found.n_y, found.unit, found.n_groups, found.permutations) == (14, 19, "sample", 33, 19)
+
+
+@pytest.mark.parametrize("cells", [2**22, 50])
+@pytest.mark.parametrize("n, m", [(14, 19), (14, 18), (2, 3)])
+def test_many_samples_are_taken_in_blocks(rng, monkeypatch, cells, n, m):
+    X, Y = two(rng, n, m)
+    Z = np.r_[X, Y]
+    whole, given = mmd2(X, Y), mmd2(X, Y, sigma=0.8)
+    monkeypatch.setattr(pairs, "CELLS", cells)
+    monkeypatch.setattr(room, "WHOLE", 0)
+    assert pairs.median_distance(Z - Z.mean(axis=0)) == pytest.approx(oracle.median_distance(Z), rel=1e-12)
+    assert mmd2(X, Y) == pytest.approx(whole, abs=1e-13) and mmd2(X, Y, sigma=0.8) == pytest.approx(given, abs=1e-13)
+    grid = rng.integers(0, 3, (25, 2)).astype(float)  # many equal distances
+    assert pairs.median_distance(grid - grid.mean(axis=0)) == pytest.approx(oracle.median_distance(grid), rel=1e-12)
+    with pytest.raises(ValueError, match="median distance of the pooled sample is 0"):
+        mmd2(np.ones((9, 2)), np.ones((9, 2)))
+    with pytest.raises(ValueError, match="sigma is 0"):
+        mmd2(X, Y, sigma=0)
 
 
 def test_it_is_unbiased_and_negative_values_are_kept(rng):
@@ -71,8 +90,6 @@ def test_interval_is_the_jackknife_by_deleting(rng, grouped):
 def test_each_permutation_is_the_loop_on_permuted_samples(rng, grouped):
     X, Y = two(rng, n=9, m=12)
     gx, gy = (np.repeat(np.arange(3), [2, 3, 4]), np.arange(12) // 3) if grouped else (np.arange(9), np.arange(12))
-    from featurespace.metrics import mmd as room
-
     kernel, sigma = room.rbf_pooled(X, Y, None, gx, gy)
     codes = np.r_[gx, gy + gx.max() + 1]
     sides = permute_units(len(kernel.sizes), kernel.count_x, permutations=15, rng=rng)

@@ -17,6 +17,34 @@ def test_values_are_the_loop_from_the_papers(rng, monkeypatch, k, cells):
     assert parts(prdc(X, Y, k=k)) == pytest.approx(oracle.prdc(X, Y, k), abs=1e-14)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_neighbours_of_the_own_group_set_no_radius(rng, k):
+    X, Y = rng.integers(0, 6, (24, 3)), rng.integers(0, 6, (20, 3)) + 1
+    gx, gy = np.arange(24) // 4, np.arange(20) // 5
+    found = prdc(X, Y, k=k, groups_x=gx, groups_y=gy)
+    radii = [
+        np.array([np.sort(((Z[g != h] - z) ** 2).sum(axis=1))[k - 1] for z, h in zip(Z, g)])
+        for Z, g in ((X, gx), (Y, gy))
+    ]
+    D = ((X[:, None] - Y) ** 2).sum(axis=2)
+    inside, reached = radii[0][:, None] >= D, radii[1] >= D
+    expected = inside.any(0).mean(), reached.any(1).mean(), inside.sum() / (k * 20), inside.any(1).mean()
+    assert parts(found) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="k is 16; with 24 and 20 samples, less their largest group, .* 1 and 15"):
+        prdc(X, Y, k=16, groups_x=gx, groups_y=gy)
+
+
+def test_groups_take_most_of_what_alike_slices_do(rng):
+    labels, found = np.arange(160) // 4, []
+    for _ in range(60):
+        X, Y = (rng.standard_normal((40, 5))[labels] + 0.5 * rng.standard_normal((160, 5)) for _ in "XY")
+        independent = rng.standard_normal((2, 160, 5))
+        found.append([parts(f) for f in (prdc(X, Y), prdc(X, Y, groups_x=labels, groups_y=labels), prdc(*independent))])
+    single, grouped, expected = np.mean(found, axis=0)
+    share = np.abs(grouped - expected) / np.abs(single - expected)
+    assert (share[[0, 1, 3]] < 0.6).all() and share[2] < 1  # clumps of neighbours make the density overshoot
+
+
 @pytest.mark.parametrize("offset", [0, 1000])
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_ties_on_a_grid_are_exact(rng, k, offset):
@@ -61,5 +89,7 @@ def test_equal_distributions_read_what_the_docstring_says(rng, n, m):
 
 @pytest.mark.parametrize("k", [0, 5, 9])
 def test_k_out_of_range(rng, k):
-    with pytest.raises(ValueError, match=f"k is {k}; with 10 and 5 samples it must lie between 1 and 4"):
+    with pytest.raises(
+        ValueError, match=f"k is {k}; with 10 and 5 samples, less their largest group, it must lie between 1 and 4"
+    ):
         prdc(rng.standard_normal((10, 2)), rng.standard_normal((5, 2)), k=k)
