@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.pairs import scaled
 from featurespace.stats.resampling import resampling_units
 
 
@@ -65,6 +66,7 @@ the error measured was below 1e-12."""
 
 
 def _plug_in(X: np.ndarray, Y: np.ndarray) -> float:
+    X, Y, factor = in_range(X, Y)
     Zx, Zy = centred(X), centred(Y)
     n, m, d = len(X), len(Y), X.shape[1]
     shift = X.mean(axis=0) - Y.mean(axis=0)
@@ -77,8 +79,18 @@ def _plug_in(X: np.ndarray, Y: np.ndarray) -> float:
         traces = scatter_x / (n - 1) + scatter_y / (m - 1)
         root = _trace_of_root(Zx.T @ Zx / (n - 1), Zy.T @ Zy / (m - 1), ROUNDING * traces)
         if root is not None:
-            return float(shift @ shift + traces - 2 * root)
-    return frechet_from_factors(shift, scatter_x, scatter_y, _factor(Zx) @ _factor(Zy).T, n, m)
+            return float(shift @ shift + traces - 2 * root) / factor / factor
+    return frechet_from_factors(shift, scatter_x, scatter_y, _factor(Zx) @ _factor(Zy).T, n, m) / factor / factor
+
+
+def in_range(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return both samples about their common mean, scaled by a factor, and the factor; distances gain its square."""
+    Z, factor = scaled(centred(np.concatenate([X, Y])))
+    if factor < 2.0**-500:  # the largest feature is above 1e150, and the distance could be above 1e308
+        raise ValueError(
+            "squares of the features leave the range of float64 (1e308); divide both samples by one factor"
+        )
+    return Z[: len(X)], Z[len(X) :], factor
 
 
 def _trace_of_root(S: np.ndarray, T: np.ndarray, rounding: float) -> float | None:
@@ -209,5 +221,5 @@ def frechet_distance_infinity(
     design = np.stack([np.ones(points), inverse], axis=1)
     (value, slope), *_ = np.linalg.lstsq(design, np.array(distances))
     left = np.array(distances) - design @ [value, slope]
-    residual = math.sqrt(float(left @ left) / (points - 2))
+    residual = math.hypot(*left) / math.sqrt(points - 2)
     return FrechetExtrapolation(float(value), float(slope), residual, fractions, np.array(distances), len(X), len(Y))

@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from featurespace.metrics.arrays import as_two_samples, centred
-from featurespace.metrics.frechet import frechet_from_factors
+from featurespace.metrics.frechet import frechet_from_factors, in_range
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.two_samples import block_estimate, two_sample_blocks
 
@@ -77,6 +77,7 @@ def frechet_distance_corrected(
 
 def frechet_leave_outs(X: np.ndarray, Y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> tuple[float, list[float]]:
     """Return the plug-in distance, and that without each block of `two_sample_blocks`."""
+    X, Y, factor = in_range(X, Y)
     shift = X.mean(axis=0) - Y.mean(axis=0)
     # one decomposition a thread: two threads on one gain little when alone, and on a busy machine wait
     # for each other (62 s where this takes 9, d = 1280); it also makes the bits independent of the number of cores
@@ -87,7 +88,7 @@ def frechet_leave_outs(X: np.ndarray, Y: np.ndarray, of_x: np.ndarray, of_y: np.
         whole = pool.submit(frechet_from_factors, shift, sides[0].scatter, sides[1].scatter, factors, len(X), len(Y))
         left_out = [(of_x == j, of_y == j) for j in range(of_x.max() + 1)]
         leave_out = list(pool.map(lambda rows: _without(sides, rows, factors, shift), left_out))
-        return whole.result(), leave_out
+        return whole.result() / factor / factor, [each / factor / factor for each in leave_out]
 
 
 class _Side(NamedTuple):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
-from featurespace.metrics.pairs import distance_rounding, row_blocks, squared_distances_between
+from featurespace.metrics.pairs import distance_rounding, row_blocks, scaled, squared_distances_between
 from featurespace.stats.resampling import resampling_units
 
 
@@ -90,10 +89,7 @@ def prdc(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None, groups_y: Any = No
             f"k is {k}; with {n} and {m} samples, less their largest group, it must lie between 1 and {most}"
         )
     pooled = np.concatenate([X, Y])
-    Z = centred(pooled)
-    # a power of two, so that differences stay exact: neither tiny nor huge squares leave the range
-    factor = 2.0 ** -math.frexp(float(np.abs(Z).max()))[1]
-    Z *= factor
+    Z, factor = scaled(centred(pooled))
     pooled *= factor
     rounding = 4 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))
     first, second = _Sample(Z[:n], pooled[:n]), _Sample(Z[n:], pooled[n:])

@@ -16,7 +16,7 @@ from featurespace.stats.resampling import jackknife_variance, resampling_units
 
 LEVEL = 0.95
 from featurespace.metrics.kernel_test import KernelTest, PooledKernel, kernel_test, pooled_kernel
-from featurespace.metrics.pairs import median_distance, squared_distances_between, sum_between, sum_within
+from featurespace.metrics.pairs import median_distance, scaled, squared_distances_between, sum_between, sum_within
 from featurespace.metrics.similarity import squared_distances
 
 WHOLE = 6000
@@ -79,8 +79,8 @@ def mmd2(X: Any, Y: Any, *, sigma: float | None = None) -> float:
     n, m = len(X), len(Y)
     if n + m <= WHOLE:
         return rbf_pooled(X, Y, sigma)[0].value
-    Z = centred(np.concatenate([X, Y]))
-    sigma = median_distance(Z) if sigma is None else _checked(sigma)
+    Z, factor = scaled(centred(np.concatenate([X, Y])))
+    sigma = median_distance(Z) if sigma is None else _checked(sigma, factor)
     if sigma == 0:
         raise ValueError(NO_WIDTH)
 
@@ -162,20 +162,27 @@ def rbf_pooled(
 
 def rbf_matrix(X: np.ndarray, Y: np.ndarray, sigma: float | None) -> tuple[np.ndarray, float]:
     """Return the RBF kernel of the pooled sample and its width, by default the median distance."""
-    D = squared_distances(centred(np.concatenate([X, Y])))
+    Z, factor = scaled(centred(np.concatenate([X, Y])))
+    D = squared_distances(Z)
     n = len(D)
-    if sigma is None:
+    if sigma is not None:
+        sigma = _checked(sigma, factor)
+    else:
         off_diagonal = D.ravel()[1:].reshape(n - 1, n + 1)[:, :-1].flatten()  # each pair twice: an even number
         half = off_diagonal.size // 2
         off_diagonal.partition([half - 1, half])
         sigma = float(np.sqrt(off_diagonal[half - 1 : half + 1]).mean())
         if sigma == 0:
             raise ValueError(NO_WIDTH)
-    D /= -2 * _checked(sigma) ** 2
-    return np.exp(D, out=D), float(sigma)
+    D /= -2 * sigma**2
+    return np.exp(D, out=D), sigma / factor
 
 
-def _checked(sigma: float) -> float:
-    if not (sigma > 0 and math.isfinite(sigma)):
-        raise ValueError(f"sigma is {sigma}; the width of the kernel must be above 0")
-    return float(sigma)
+def _checked(sigma: float, factor: float) -> float:
+    """Return a width given by the user in the units of the scaled features."""
+    width = float(sigma) * factor
+    if not (width > 0 and 0 < width * width < math.inf):
+        raise ValueError(
+            f"sigma is {sigma}; the width of the kernel must be above 0, and within a factor of 1e150 of the features"
+        )
+    return width

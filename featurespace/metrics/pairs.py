@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,6 +11,15 @@ CELLS = 2**22
 """Pairs in a block: 32 MiB. Blocks four times smaller or larger take as long."""
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def scaled(Z: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return features of largest magnitude between 0.5 and 1, whose squares stay in range, and the factor that did it.
+
+    The factor is a power of two, so that no digit changes.
+    """
+    factor = 2.0 ** -max(math.frexp(float(np.abs(Z).max()))[1], -1000)
+    return Z * factor, factor
 
 
 def row_blocks(n: int, m: int) -> Iterator[slice]:

@@ -161,8 +161,12 @@ def test_extrapolation_draws_whole_groups(rng, monkeypatch):
 def test_far_scales_have_a_value_or_a_reason(rng):
     X, Y = two(rng)
     assert frechet_distance(1e-150 * X, 1e-150 * Y) == pytest.approx(1e-300 * frechet_distance(X, Y), rel=1e-6)
-    with pytest.raises(ValueError, match="leave the range of float64"):
-        frechet_distance(1e160 * X, 1e160 * Y)
+    assert frechet_distance(2.0**490 * X, 2.0**490 * Y) == 2.0**980 * frechet_distance(X, Y)
+    for function in (frechet_distance, lambda X, Y: frechet_distance_corrected(X, Y, rng=rng)):
+        with pytest.raises(ValueError, match="leave the range of float64"):
+            function(1e160 * X, 1e160 * Y)
+    near, far = (frechet_distance_corrected(c * X, c * Y, rng=np.random.default_rng(1)) for c in (1, 2.0**-490))
+    assert (far.value, far.se) == pytest.approx((2.0**-980 * near.value, 2.0**-980 * near.se), rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,17 @@ def test_many_samples_are_taken_in_blocks(rng, monkeypatch, cells, n, m):
         mmd2(X, Y, sigma=0)
 
 
+@pytest.mark.parametrize("whole", [0, 6000])
+@pytest.mark.parametrize("factor", [2.0**-900, 2.0**900])
+def test_far_scales_change_no_bit(rng, monkeypatch, whole, factor):
+    monkeypatch.setattr(room, "WHOLE", whole)
+    X, Y = two(rng)
+    assert mmd2(factor * X, factor * Y) == mmd2(X, Y)
+    assert mmd2(factor * X, factor * Y, sigma=factor * 1.5) == mmd2(X, Y, sigma=1.5)
+    near, far = (mmd2_permutation(c * X, c * Y, rng=np.random.default_rng(0), permutations=5) for c in (1, factor))
+    assert (far.value, far.sigma) == (near.value, factor * near.sigma)
+
+
 def test_it_is_unbiased_and_negative_values_are_kept(rng):
     values = np.array([mmd2(*rng.standard_normal((2, 12, 2)), sigma=1.0) for _ in range(600)])
     assert abs(values.mean()) < 4 * values.std() / 600**0.5
@@ -172,6 +183,7 @@ def test_a_split_drawn_again_is_a_tie(rng):
         (lambda X, r: mmd2(X, X[:1]), "at least 2 each"),
         (lambda X, r: mmd2(X, X, sigma=0), "sigma is 0; the width"),
         (lambda X, r: mmd2(X, X, sigma=np.nan), "sigma is nan"),
+        (lambda X, r: mmd2(X, X, sigma=1e-200), "sigma is 1e-200; the width .* within a factor of 1e150"),
         (lambda X, r: mmd2(np.ones((9, 2)), np.ones((9, 2))), "median distance of the pooled sample is 0"),
         (lambda X, r: mmd2(X[[0] * 9 + [1]], X[[0] * 9 + [1]]), "most samples are identical; pass sigma"),
         (lambda X, r: mmd2_permutation(X, X, rng=r, permutations=0), "permutations is 0"),
