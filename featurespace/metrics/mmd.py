@@ -79,7 +79,7 @@ def mmd2(X: Any, Y: Any, *, sigma: float | None = None) -> float:
     n, m = len(X), len(Y)
     if n + m <= WHOLE:
         return rbf_pooled(X, Y, sigma)[0].value
-    Z, factor = scaled(centred(np.concatenate([X, Y])))
+    Z, factor = scaled(centred(np.concatenate([X, Y]), in_place=True))
     sigma = median_distance(Z) if sigma is None else _checked(sigma, factor)
     if sigma == 0:
         raise ValueError(NO_WIDTH)
@@ -162,7 +162,7 @@ def rbf_pooled(
 
 def rbf_matrix(X: np.ndarray, Y: np.ndarray, sigma: float | None) -> tuple[np.ndarray, float]:
     """Return the RBF kernel of the pooled sample and its width, by default the median distance."""
-    Z, factor = scaled(centred(np.concatenate([X, Y])))
+    Z, factor = scaled(centred(np.concatenate([X, Y]), in_place=True))
     D = squared_distances(Z)
     n = len(D)
     if sigma is not None:

@@ -18,7 +18,8 @@ def scaled(Z: np.ndarray) -> tuple[np.ndarray, float]:
 
     The factor is a power of two, so that no digit changes.
     """
-    factor = 2.0 ** -max(math.frexp(float(np.abs(Z).max()))[1], -1000)
+    largest = max(float(Z.max()), -float(Z.min()))
+    factor = 2.0 ** -max(math.frexp(largest)[1], -1000)
     return Z * factor, factor
 
 
