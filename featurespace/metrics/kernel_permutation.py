@@ -8,8 +8,8 @@ import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
 from featurespace.metrics.kernel_test import KernelTest, kernel_test, pooled_kernel
+from featurespace.metrics.kernels import squared_distances
 from featurespace.metrics.pairs import cubic_kernel
-from featurespace.metrics.similarity import squared_distances
 
 
 def kid_permutation(

@@ -9,15 +9,9 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
-from featurespace.metrics.kernels import squared_distances
-from featurespace.stats.estimate import too_few
-from featurespace.stats.permutation import permutation_p, permute_units
-from featurespace.stats.resampling import jackknife_variance, resampling_units
-
-LEVEL = 0.95
 from featurespace.metrics.kernel_test import KernelTest, PooledKernel, kernel_test, pooled_kernel
+from featurespace.metrics.kernels import squared_distances
 from featurespace.metrics.pairs import median_distance, scaled, squared_distances_between, sum_between, sum_within
-from featurespace.metrics.similarity import squared_distances
 
 WHOLE = 6000
 """Samples up to which the kernel is held whole (0.6 GB); beyond, it is made in blocks three times: twice for the median."""

@@ -49,7 +49,7 @@ def sum_between(kernel: Kernel, A: np.ndarray, B: np.ndarray) -> float:
 def squared_distances_between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Return the squared Euclidean distances of the rows of A and B, both centred alike.
 
-    Rounding as in `similarity.squared_distances`: values below it become zero.
+    Rounding as in `kernels.squared_distances`: values below it become zero.
     """
     norms_a, norms_b = np.vecdot(A, A), np.vecdot(B, B)
     D = A @ B.T

@@ -6,23 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import pi
-
-from featurespace.metrics.canonical import cca, pwcca, svcca
-from featurespace.metrics.dependence import distance_correlation
-from featurespace.metrics.dissimilarity import rsa
-from featurespace.metrics.distribution import frechet_distance, mmd2
-from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
-from featurespace.metrics.shape import procrustes_distance, shape_angle
-from featurespace.metrics.similarity import cka
 from typing import Any
 
 import numpy as np
 
+from featurespace.metrics.canonical import cca, pwcca, svcca
+from featurespace.metrics.dependence import distance_correlation
+from featurespace.metrics.dissimilarity import rsa
 from featurespace.metrics.distribution import coral_distance, energy_distance, kid, sliced_wasserstein
 from featurespace.metrics.frechet import frechet_distance
 from featurespace.metrics.manifold import prdc
 from featurespace.metrics.mmd import mmd2
-from featurespace.metrics.similarity import cka, mutual_knn, procrustes_distance
+from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
+from featurespace.metrics.shape import procrustes_distance, shape_angle
+from featurespace.metrics.similarity import cka
 from featurespace.metrics.two_sample import proxy_a_distance
 
 INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale", "invertible")

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import featurespace.stats as room
-from featurespace.stats import benjamini_hochberg, holm, permutation_p, permute_units
-from featurespace.stats import holm, max_t, permutation_p, permute_units
+from featurespace.stats import benjamini_hochberg, holm, max_t, permutation_p, permute_units
 
 
 def test_p_counts_ties_and_is_never_zero():
