@@ -24,6 +24,7 @@ from featurespace.inputs import (
     refuse_run_among_images,
     with_controls,
 )
+from featurespace.options import DISTANCES
 from featurespace.progress import Progress
 from featurespace.run import Run, load
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 MEMORIES = {
     "similarity": ("cka", "corresponding", "pair"),
     "probe": ("probe",),
-    "gap": ("gap",),
+    "gap": ("gap", "gapclass", "gapinfluence", *(f"gap{name.replace('_', '')}" for name in DISTANCES)),
     "embedding": ("embedding",),
 }
 
@@ -154,7 +155,8 @@ def _write_tables(
     from featurespace.features.table import FeatureTable
     from featurespace.tables.differences import with_holm
     from featurespace.tables.embedding import embedding_tables
-    from featurespace.tables.gap import gap_table
+    from featurespace.tables.gap import gap_tables
+    from featurespace.tables.gap_influence import gap_influence_table
     from featurespace.tables.models import layers_table, match_table
     from featurespace.tables.probe import probe_tables
     from featurespace.tables.similarity import similarity_tables
@@ -174,11 +176,15 @@ def _write_tables(
             table, tested = probe_tables(stores, pixels, seed=config.seed, progress=progress)
             run.write_table("probe", table)
             differences += tested
-    if "similarity" in config.analyses or "probe" in config.analyses:
-        run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
     if "gap" in config.analyses:
         with progress.stage("domain gap"):
-            run.write_table("domain_gap", gap_table(stores, seed=config.seed, progress=progress))
+            tables, tested = gap_tables(stores, seed=config.seed, distances=config.distances, progress=progress)
+            for name, table in tables.items():
+                run.write_table(name, table)
+            differences += tested
+            run.write_table("gap_influence", gap_influence_table(stores, progress=progress))
+    if {"similarity", "probe", "gap"} & set(config.analyses):
+        run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
     if "embedding" in config.analyses:
         with progress.stage("embedding"):
             points, quality = embedding_tables(stores, seed=config.seed, progress=progress)

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from featurespace.errors import FeaturespaceError, nearest
-from featurespace.options import ANALYSES, ANALYZE, MEASURES
+from featurespace.options import ANALYSES, ANALYZE, DISTANCES, MEASURES
 
 MAX_CHARACTERS = 1_000_000  # of a configuration file
 
@@ -32,6 +32,7 @@ class AnalyzeConfig(BaseModel):
     pool: Literal["avg", "cls", "none"] = _option("pool")
     only: tuple[str, ...] | None = _option("only")
     measures: tuple[str, ...] = _option("measures")
+    distances: tuple[str, ...] = _option("distances")
     limit: int | None = _option("limit", ge=1)
     image_size: int | None = _option("image_size", ge=8, le=4096)
     batch_size: int = _option("batch_size", ge=1)
@@ -67,6 +68,11 @@ class AnalyzeConfig(BaseModel):
     @classmethod
     def _known_measures(cls, value: Any) -> Any:
         return _names(value, MEASURES, "measure") if value is not None else ()
+
+    @field_validator("distances", mode="before")
+    @classmethod
+    def _known_distances(cls, value: Any) -> Any:
+        return _names(value, DISTANCES, "distance") if value is not None else ()
 
     @field_validator("only", mode="before")
     @classmethod
@@ -112,7 +118,17 @@ class AnalyzeConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""
-        free = {"only", "measures", "batch_size", "threads", "on_bad_image", "arms", "control", "begun_with"}
+        free = {
+            "only",
+            "measures",
+            "distances",
+            "batch_size",
+            "threads",
+            "on_bad_image",
+            "arms",
+            "control",
+            "begun_with",
+        }
         return self.model_dump(mode="json", exclude=free)
 
 

@@ -21,6 +21,10 @@ MEASURES = (
     *DEFAULT_MEASURES, "cka_rbf_debiased", "rsa", "cca", "svcca", "pwcca", "shape_angle", "knn_jaccard",
     "linear_predictivity",
 )  # fmt: skip
+DISTANCES = (
+    "kid", "energy_distance", "sliced_wasserstein", "coral_distance", "precision", "recall", "density", "coverage",
+    "proxy_a_distance", "frechet_distance_infinity",
+)  # fmt: skip
 ANALYSES = ("similarity", "probe", "embedding", "gap")
 
 ANALYZE = {
@@ -30,6 +34,9 @@ ANALYZE = {
     "measures": Option(
         DEFAULT_MEASURES,
         "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + ".",
+    ),
+    "distances": Option(
+        (), "Distances of two data sets beside MMD² and Fréchet, separated by commas: " + ", ".join(DISTANCES) + "."
     ),
     "limit": Option(
         None, "Use at most this many images of each data set, stratified by label and drawn with the seed."

@@ -48,6 +48,8 @@ def findings(run: Run) -> list[Finding]:
         found += _probe(tables["probe"], differences, layers)
     if "domain_gap" in tables:
         found += _gap(tables["domain_gap"], layers)
+    if "gap_influence" in tables:
+        found += _outside(tables["gap_influence"])
     if "verdicts" in tables:
         rows = tables["verdicts"].to_dict("records")
         found += [Finding("verdicts", row["data"], verdict_sentence(row), False) for row in rows]
@@ -231,12 +233,23 @@ def _gap(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
             )
             if not len(of_model):
                 continue
-            apart = int((of_model["p_holm"] <= ALPHA).sum())
+            apart = int((of_model["p_max"] <= ALPHA).sum())
             largest = of_model.loc[of_model["value"].idxmax()]
             if apart:
                 lead = f"{data_a} and {data_b} lie apart in {apart} of {len(of_model)} layers of {model}"
             else:
                 lead = f"No difference is shown between {data_a} and {data_b} in any layer of {model}"
-            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, Holm's p = {number(largest['p_holm'])}"
-            sentence = f"{lead} (permutation test, Holm over layers); {where}; {count_of(largest)}."
+            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, p = {number(largest['p_max'])}"
+            sentence = f"{lead} (permutation test against the largest of all layers); {where}; {count_of(largest)}."
             yield Finding("domain_gap", f"{data_a}, {data_b}", sentence, apart > 0)
+
+
+def _outside(table: pd.DataFrame) -> Iterator[Finding]:
+    """Tell how many images of one data set lie outside the other in the last layer of each model."""
+    for (model, data_a, data_b), rows in table.groupby(["model", "data_a", "data_b"], sort=False):
+        parts = []
+        for data, other in ((data_a, data_b), (data_b, data_a)):
+            outside = rows.loc[rows["data"] == data, "p_outside_bh"] <= ALPHA
+            parts.append(f"{outside.sum():,} of {len(outside):,} images of {data} lie outside {other}")
+        sentence = f"In the last layer of {model}, {parts[0]}, and {parts[1]} (distance to the 5th neighbour, false discovery rate 0.05)."
+        yield Finding("domain_gap", f"{data_a}, {data_b}", sentence, False)

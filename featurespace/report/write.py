@@ -134,6 +134,8 @@ def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
         for metric, title in (("mmd2", "MMD²"), ("frechet_distance_corrected", "Fréchet distance, corrected")):
             for pair, rows in table[table["metric"] == metric].groupby(["data_a", "data_b"], sort=False):
                 yield _by_model(rows, f"{title} between {pair[0]} and {pair[1]} (95 % interval)")
+        if "gap_influence" in run.tables:
+            yield from _outermost(run.tables["gap_influence"])
     elif name == "embedding":
         quality = run.tables["embedding_quality"]
         yield {
@@ -156,6 +158,20 @@ def _influence(run: Run) -> Iterator[dict[str, Any]]:
             "rows": [[row.name_, row.label, row.group, number(row.value_without, 4), number(row.change, 4)]
                      for row in rows.rename(columns={"name": "name_"}).fillna("").itertuples()],
         }  # fmt: skip
+
+
+def _outermost(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Name the images of each data set that lie furthest from the other one in each model's last layer."""
+    for (model, data_a, data_b), rows in table.groupby(["model", "data_a", "data_b"], sort=False):
+        for data, other, sign in ((data_a, data_b, -1), (data_b, data_a, 1)):
+            own = rows[rows["data"] == data]
+            first = own.assign(order=sign * own["witness"]).sort_values(["p_outside", "order"]).head(20)
+            yield {
+                "title": f"The images of {data} furthest from {other} in the last layer of {model}",
+                "columns": ["image", "label", "group", "p of lying outside", "witness", "change of MMD²"],
+                "rows": [[row.name_, row.label, row.group, number(row.p_outside), number(row.witness), number(row.change, 5)]
+                         for row in first.rename(columns={"name": "name_"}).fillna("").itertuples()],
+            }  # fmt: skip
 
 
 def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:

@@ -2,84 +2,128 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from featurespace import seeding
 from featurespace.metrics.frechet import frechet_distance
 from featurespace.metrics.frechet_jackknife import frechet_distance_corrected
-from featurespace.metrics.mmd import mmd2_permutation
+from featurespace.metrics.kernel_jackknife import mmd2_jackknife
+from featurespace.metrics.kernel_test import kernel_estimate, kernel_test, pooled_kernel, pooled_kernel_across
+from featurespace.metrics.mmd import rbf_matrix
 from featurespace.progress import Progress, shortened
+from featurespace.stats.classes import per_class
 from featurespace.stats.comparison import holm
+from featurespace.stats.permutation import max_t
+from featurespace.tables.distances import DISTANCES
+from featurespace.tables.gap_differences import gap_differences
 from featurespace.tables.memo import Result
-from featurespace.tables.schema import DOMAIN_GAP, interval_columns, validate
+from featurespace.tables.schema import DOMAIN_GAP, DOMAIN_GAP_BY_CLASS, interval_columns, validate
 from featurespace.tables.stores import Stores
 
 PERMUTATIONS = 1000
-# Holm's smallest p over L layers is L / (B + 1): with many layers more permutations, or no gap could ever be shown.
-PERMUTATIONS_PER_LAYER = 60
+LEAST_OF_CLASS = 10
+"""Images of a class that each data set needs for a row of its own."""
+
+Part = tuple[str, Callable[[], Result]]  # what a remembered result is called, and how it is made
 
 
-def gap_table(stores: Stores, *, seed: int, progress: Progress | None = None) -> pd.DataFrame:
-    """Return the distance between every two data sets, per layer and model.
+def gap_tables(
+    stores: Stores, *, seed: int, distances: Sequence[str] = (), progress: Progress | None = None
+) -> tuple[dict[str, pd.DataFrame], list[dict]]:
+    """Return the tables domain_gap and domain_gap_by_class, and the rows of tests that two models see other gaps.
 
-    ``mmd2`` is the unbiased RBF MMD² (median heuristic) with a permutation p, the same after Holm's correction over the
-    layers of a model (``p_holm``), and a jackknife interval; ``frechet_distance`` the plug-in value, which small samples
-    bias upwards; ``frechet_distance_corrected`` the jackknife over blocks, with its interval. Groups are permuted and
-    left out whole where there are groups.
+    ``mmd2`` is the unbiased RBF MMD² (median heuristic) with a jackknife interval; where there are groups, pairs within
+    a group are left out. Its p comes from permuting images, or whole groups; ``p_holm`` is the same after Holm's
+    correction over the layers of a model, ``p_max`` after comparison with the null of the maximum over them.
+    ``frechet_distance`` is the plug-in value, which small samples bias upwards; ``frechet_distance_corrected`` the
+    jackknife over blocks, with its interval. Further ``distances`` on request. Every class that both data sets share
+    has its MMD² in the second table.
     """
     progress = progress or Progress()
     pairs = list(combinations(stores.data, 2))
     jobs = [(a, b, model, layer) for a, b in pairs for model in stores.models for layer in stores.layers(model)]
     if not pairs:
         progress.say("no domain gap: it needs two data sets (--data twice)")
-    most = max(len(stores.layers(model)) for model in stores.models)
-    permutations = max(PERMUTATIONS, PERMUTATIONS_PER_LAYER * most)
-    rows: list[dict] = []
+    rows: dict[str, list[dict]] = {"gap": [], "class": []}
+    arrays: dict[tuple[str, str, str, str], Mapping[str, np.ndarray]] = {}
     failures: dict[str, list[str]] = {}
     with progress.bar("domain gap", len(jobs), "layers") as advance:
         for data_a, data_b, model, layer in jobs:
             key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
             content = [stores.content(model, data, [layer]) for data in (data_a, data_b)]
-            make = partial(_gap_rows, stores, key, seed=seed, permutations=permutations)
-            made_from = {**key, "content": content, "seed": seed, "permutations": permutations}
-            try:
-                rows += stores.memo.recall("gap", made_from, make).rows
-            except ValueError as error:
-                failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
+            made_from = {**key, "content": content, "seed": seed}
+            for kind, make in _parts(stores, key, distances, seed=seed):
+                try:
+                    result = stores.memo.recall(kind, made_from, make)
+                except ValueError as error:
+                    failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
+                    break  # the others fail for the same reason
+                for row in result.rows:
+                    rows["class" if "label" in row else "gap"].append(row)
+                if kind == "gap":
+                    arrays[model, layer, data_a, data_b] = result.arrays
             advance(1)
     for reason, places in failures.items():
         progress.say(f"no domain gap for {shortened(places)}, {reason}")
-    table = pd.DataFrame(rows, columns=[column for column in DOMAIN_GAP.columns if column != "p_holm"])
+    by_class = validate(rows["class"], DOMAIN_GAP_BY_CLASS)
+    tables = {"domain_gap": _with_corrections(rows["gap"], arrays), "domain_gap_by_class": by_class}
+    return tables, gap_differences(stores, rows["gap"], arrays)
+
+
+def _with_corrections(rows: list[dict], arrays: Mapping[tuple[str, str, str, str], Mapping]) -> pd.DataFrame:
+    """Return the table with p over the layers of a model corrected: Holm, and the null of the maximum."""
+    table = pd.DataFrame(rows, columns=[each for each in DOMAIN_GAP.columns if each not in ("p_holm", "p_max")])
     family = table.groupby(["metric", "model", "data_a", "data_b"], sort=False)["p_value"]
-    corrected = family.transform(lambda p: holm(p.to_numpy(float)))
-    return validate(table.assign(p_holm=corrected.astype(float)), DOMAIN_GAP)
+    table["p_holm"] = family.transform(lambda p: holm(p.to_numpy(float))).astype(float)
+    table["p_max"] = np.nan
+    tested = table[table["metric"] == "mmd2"]
+    for _, layers in tested.groupby(["model", "data_a", "data_b"], sort=False):
+        places = [arrays[row.model, row.layer, row.data_a, row.data_b] for row in layers.itertuples()]
+        observed = [float(each["observed"]) for each in places]
+        table.loc[layers.index, "p_max"] = max_t(observed, np.stack([each["null"] for each in places], axis=1))
+    return validate(table, DOMAIN_GAP)
 
 
-def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> Result:
+def _parts(stores: Stores, key: dict, distances: Sequence[str], *, seed: int) -> Iterator[Part]:
+    yield "gap", partial(_gap_rows, stores, key, seed=seed)
+    yield "gapclass", partial(_class_rows, stores, key)
+    for name in distances:
+        yield f"gap{name.replace('_', '')}", partial(_distance_rows, stores, key, name, seed=seed)
+
+
+def _sides(stores: Stores, key: dict) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Return the features of both data sets, and their groups as keywords."""
     names = (key["data_a"], key["data_b"])
-    X, Y = (stores.features(key["model"], data, key["layer"]) for data in names)
-    groups_x, groups_y = (stores.column(data, "group") for data in names)
-    if groups_x is not None or groups_y is not None:
-        # A data set without groups beside one with groups: each of its images is a group of its own.
-        groups_x, groups_y = (
-            stores.samples(data)["id"].to_numpy(str) if groups is None else groups
-            for data, groups in zip(names, (groups_x, groups_y))
-        )
+    features = [np.asarray(stores.features(key["model"], data, key["layer"])) for data in names]
+    return features, groups_of(stores, *names)
+
+
+def groups_of(stores: Stores, data_a: str, data_b: str) -> dict[str, Any]:
+    """Return the groups of two data sets; beside one with groups, each image of one without is its own group."""
+    groups = [stores.column(data, "group") for data in (data_a, data_b)]
+    if any(each is not None for each in groups):
+        names = [stores.samples(data)["id"].to_numpy(str) for data in (data_a, data_b)]
+        groups = [own if each is None else each for own, each in zip(names, groups)]
+    return {"groups_x": groups[0], "groups_y": groups[1]}
+
+
+def _gap_rows(stores: Stores, key: dict, *, seed: int) -> Result:
+    (X, Y), groups = _sides(stores, key)
+    names = (key["data_a"], key["data_b"])
+    K, _ = rbf_matrix(X.astype(float), Y.astype(float), None)
+    pairs = tuple(groups.values())
+    estimate = kernel_estimate(pooled_kernel_across(K.copy(), len(X), *pairs), level=0.95)
     # The same permutations and blocks for every model and layer.
-    test = mmd2_permutation(
-        X,
-        Y,
-        rng=seeding.child(seed, "permutation", *names),
-        groups_x=groups_x,
-        groups_y=groups_y,
-        permutations=permutations,
-    )
-    corrected = frechet_distance_corrected(
-        X, Y, rng=seeding.child(seed, "blocks", *names), groups_x=groups_x, groups_y=groups_y
-    )
+    rng = seeding.child(seed, "permutation", *names)
+    whole = pooled_kernel(K, len(X), *pairs)
+    test = kernel_test(whole, rng=rng, permutations=PERMUTATIONS)
+    corrected = frechet_distance_corrected(X, Y, rng=seeding.child(seed, "blocks", *names), **groups)
     plain = {
         "value": frechet_distance(X, Y), "ci_low": None, "ci_high": None, "interval": "none: biased, see the corrected value",
         "level": None, "unit": corrected.unit, "n_groups": None,
@@ -89,8 +133,35 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int, permutations: int) -> Res
     if min(len(X), len(Y)) < 2 * X.shape[1]:
         interval["interval"] += "; bias remains, because n is below twice the width"
     rows = [
-        {"metric": "mmd2", **key, **counts, "p_value": test.p_value, **interval_columns(test)},
+        {"metric": "mmd2", **key, **counts, "p_value": test["p_value"], **interval_columns(estimate)},
         {"metric": "frechet_distance", **key, **counts, "p_value": None, **plain},
         {"metric": "frechet_distance_corrected", **key, **counts, "p_value": None, **interval},
     ]
+    arrays = {"null": test["null"], "observed": np.array(test["value"]), "sizes": whole.sizes,
+              "count_x": np.array(whole.count_x)}  # fmt: skip
+    if estimate.leave_one_out is not None:
+        arrays["leave_outs"] = estimate.leave_one_out
+    return Result(rows, arrays)
+
+
+def _distance_rows(stores: Stores, key: dict, name: str, *, seed: int) -> Result:
+    (X, Y), groups = _sides(stores, key)
+    found = DISTANCES[name](X, Y, groups, seeding.child(seed, name, key["data_a"], key["data_b"]))
+    row = {"metric": name, **key, "n_a": len(X), "n_b": len(Y), "p_value": None, **interval_columns(found)}
+    return Result([row], {})
+
+
+def _class_rows(stores: Stores, key: dict) -> Result:
+    """Return the MMD² of each class that both data sets have often enough; a class beyond that has no row."""
+    (X, Y), groups = _sides(stores, key)
+    labels = [stores.column(key[f"data_{side}"], "label") for side in "ab"]
+    if labels[0] is None or labels[1] is None:
+        return Result([], {})
+    grouped = {} if groups["groups_x"] is None else groups
+    found = per_class(mmd2_jackknife, X, Y, *labels, least=LEAST_OF_CLASS, **grouped)
+    rows = [
+        {"metric": "mmd2", **key, "label": label, "n_a": found.counts[label][0], "n_b": found.counts[label][1],
+         **interval_columns(estimate)}
+        for label, estimate in found.values.items() if label != ""
+    ]  # fmt: skip
     return Result(rows, {})

@@ -44,9 +44,29 @@ DOMAIN_GAP = Schema(
     {
         "metric": "string", "model": "string", "layer": "string", "data_a": "string", "data_b": "string",
         "value": "float64", "ci_low": "float64", "ci_high": "float64", "p_value": "float64", "n_a": "int64",
-        "n_b": "int64", "p_holm": "float64", **INTERVAL,
+        "n_b": "int64", "p_holm": "float64", "p_max": "float64", **INTERVAL,
     },
     ("metric", "model", "layer", "data_a", "data_b"),
+)  # fmt: skip
+
+DOMAIN_GAP_BY_CLASS = Schema(
+    "domain_gap_by_class",
+    {
+        "metric": "string", "model": "string", "layer": "string", "data_a": "string", "data_b": "string",
+        "label": "string", "value": "float64", "ci_low": "float64", "ci_high": "float64", "n_a": "int64", "n_b": "int64",
+        **INTERVAL,
+    },
+    ("metric", "model", "layer", "data_a", "data_b", "label"),
+)  # fmt: skip
+
+GAP_INFLUENCE = Schema(
+    "gap_influence",
+    {
+        "metric": "string", "model": "string", "layer": "string", "data_a": "string", "data_b": "string",
+        "data": "string", "name": "string", "label": "string", "group": "string", "path": "string", "change": "float64",
+        "witness": "float64", "p_outside": "float64", "p_outside_bh": "float64",
+    },
+    ("metric", "model", "layer", "data_a", "data_b", "data", "name"),
 )  # fmt: skip
 
 EMBEDDING = Schema(
@@ -161,6 +181,8 @@ SCHEMAS = {
         SIMILARITY,
         PROBE,
         DOMAIN_GAP,
+        DOMAIN_GAP_BY_CLASS,
+        GAP_INFLUENCE,
         EMBEDDING,
         EMBEDDING_QUALITY,
         DIFFERENCES,

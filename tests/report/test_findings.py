@@ -43,7 +43,7 @@ def score(model, layer, value):
 
 def gap(layer, value, p):
     return {"metric": "mmd2", "model": "a", "layer": layer, "data_a": "ct", "data_b": "mr", "value": value, "ci_low": value - 0.1,
-            "ci_high": value + 0.1, "p_value": p, "p_holm": min(1.0, 2 * p), "n_a": 100, "n_b": 90, **INTERVAL}  # fmt: skip
+            "ci_high": value + 0.1, "p_value": p, "p_holm": min(1.0, 2 * p), "p_max": min(1.0, 1.5 * p), "n_a": 100, "n_b": 90, **INTERVAL}  # fmt: skip
 
 
 def test_layers_whose_intervals_are_apart_are_a_difference(tmp_path):

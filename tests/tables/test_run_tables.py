@@ -83,9 +83,11 @@ def test_mmd_equals_the_double_sum(small_run):
     distances = np.sqrt(((pooled[:, None] - pooled[None]) ** 2).sum(-1))
     sigma = np.median(distances[np.triu_indices(len(pooled), 1)])
     gamma = 1 / (2 * sigma**2)
-    n = len(X)
     K, L, M = rbf_kernel(X, gamma=gamma), rbf_kernel(Y, gamma=gamma), rbf_kernel(X, Y, gamma=gamma)
-    expected = (K.sum() - n) / (n * (n - 1)) + (L.sum() - n) / (n * (n - 1)) - 2 * M.mean()
+    groups = [pd.read_parquet(small_run.path / "features/after" / data / "samples.parquet")["group"].to_numpy(str)
+              for data in ("bright", "dark")]  # fmt: skip
+    other = [each[:, None] != each for each in groups]  # pairs within a group do not count
+    expected = K[other[0]].mean() + L[other[1]].mean() - 2 * M.mean()
     assert row["value"] == pytest.approx(expected, rel=1e-6)
     assert row["p_value"] == pytest.approx(1 / 1001) and row["ci_low"] < row["value"] < row["ci_high"]
 
@@ -163,3 +165,94 @@ def test_every_measure_can_be_asked_for(two_domains, checkpoints, tmp_path):
     pd.testing.assert_frame_equal(
         again[again["metric"] == "rsa"].reset_index(drop=True), table[table["metric"] == "rsa"].reset_index(drop=True)
     )
+
+
+def test_p_over_layers_is_that_of_the_maximum_and_no_less_sharp_than_holms(small_run):
+    rows = small_run.tables["domain_gap"].query("metric == 'mmd2'")
+    assert (rows["p_max"] >= rows["p_value"] - 1e-12).all() and (rows["p_max"] <= 0.05).any()
+    assert (rows["p_max"] <= rows["p_holm"] + 0.01).all()
+    assert small_run.tables["domain_gap"].query("metric != 'mmd2'")["p_max"].isna().all()
+
+
+def test_differences_of_gaps_are_those_of_the_features(small_run):
+    from featurespace.metrics import mmd2_difference
+
+    table = small_run.tables["differences"].query("analysis == 'gap'")
+    layers = small_run.tables["layers"].query("model == 'before'")["layer"].tolist()
+    assert len(table) == 3 * len(layers) and set(table["data"]) == {"bright to dark"}
+    groups = [pd.read_parquet(small_run.path / "features/after" / data / "samples.parquet")["group"].to_numpy(str)
+              for data in ("bright", "dark")]  # fmt: skip
+    for row in table.sample(4, random_state=1).itertuples():
+        arrays = [
+            layer_file(small_run.path, model, data, row.layer)
+            for model in (row.a, row.b)
+            for data in ("bright", "dark")
+        ]
+        expected, p_value = mmd2_difference(*arrays, groups_x=groups[0], groups_y=groups[1])
+        assert row.value == pytest.approx(expected.value, abs=1e-9)
+        if not np.isnan(p_value):
+            interval = (expected.ci_low, expected.ci_high)
+            assert (row.ci_low, row.ci_high) == pytest.approx(interval, abs=1e-8, nan_ok=True)
+            assert row.p_value == pytest.approx(p_value, rel=1e-5)
+
+
+def test_gaps_of_each_shared_class(small_run):
+    from featurespace.metrics import mmd2_jackknife
+
+    table = small_run.tables["domain_gap_by_class"]
+    assert set(table["label"]) == {"class0", "class1", "class2"} and (table[["n_a", "n_b"]] == 24).all(axis=None)
+    row = table[table["model"] == "after"].iloc[-1]
+    sides = [
+        pd.read_parquet(small_run.path / "features/after" / data / "samples.parquet") for data in ("bright", "dark")
+    ]
+    rows = [each["label"] == row["label"] for each in sides]
+    X, Y = (
+        layer_file(small_run.path, "after", data, row["layer"])[kept] for data, kept in zip(("bright", "dark"), rows)
+    )
+    groups = {f"groups_{side}": each.loc[kept, "group"].to_numpy(str) for side, each, kept in zip("xy", sides, rows)}
+    expected = mmd2_jackknife(X, Y, **groups)
+    assert (row["value"], row["ci_low"]) == pytest.approx((expected.value, expected.ci_low))
+
+
+def test_every_distance_can_be_asked_for(two_domains, checkpoints, tmp_path):
+    import featurespace as fs
+    from featurespace.metrics import energy_jackknife
+    from featurespace.options import DISTANCES
+    from featurespace.tables.distances import DISTANCES as KNOWN
+
+    assert set(DISTANCES) == set(KNOWN)
+    options = {"image_size": 32, "layers": "maxpool", "only": "gap", "control": False, "distances": ",".join(DISTANCES)}
+    data = [f"bright={two_domains[0]}", f"dark={two_domains[1]}"]
+    run = fs.analyze([f"m=test_resnet@{checkpoints[0]}"], data, tmp_path / "r", **options)
+    table = run.tables["domain_gap"].set_index("metric")
+    assert set(table.index) == {*DISTANCES, "mmd2", "frechet_distance", "frechet_distance_corrected"}
+    assert (table["ci_low"].notna() | table["interval"].str.startswith("none: ")).all()
+    X, Y = (layer_file(run.path, "m", data, "maxpool") for data in ("bright", "dark"))
+    groups = [
+        pd.read_parquet(run.path / "features/m" / name / "samples.parquet")["group"].to_numpy(str)
+        for name in ("bright", "dark")
+    ]
+    assert table.loc["energy_distance", "value"] == pytest.approx(
+        energy_jackknife(X, Y, groups_x=groups[0], groups_y=groups[1]).value
+    )
+
+
+def test_images_that_make_the_gap(small_run):
+    from featurespace.metrics import conformal_p_values, mmd2_influence
+
+    table = small_run.tables["gap_influence"]
+    assert (
+        len(table) == 2 * (72 + 72) and set(table["layer"]) == {"pooled"} and set(table["model"]) == {"before", "after"}
+    )
+    sides = [
+        pd.read_parquet(small_run.path / "features/after" / data / "samples.parquet") for data in ("bright", "dark")
+    ]
+    X, Y = (layer_file(small_run.path, "after", data, "pooled") for data in ("bright", "dark"))
+    groups = [each["group"].to_numpy(str) for each in sides]
+    found = mmd2_influence(X, Y, groups_x=groups[0], groups_y=groups[1])
+    own = table.query("model == 'after' and data == 'dark'")
+    assert own["name"].tolist() == sides[1]["id"].tolist()
+    np.testing.assert_allclose(own["change"], found.samples_y, atol=1e-12)
+    np.testing.assert_allclose(own["witness"], found.witness_y, atol=1e-12)
+    np.testing.assert_allclose(own["p_outside"], conformal_p_values(X, Y, groups_x=groups[0]), atol=1e-12)
+    assert (own["p_outside_bh"] >= own["p_outside"]).all()

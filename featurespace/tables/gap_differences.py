@@ -1,0 +1,53 @@
+"""Whether two models see other gaps between the same two data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+
+from featurespace.metrics.kernel_test import PooledKernel, two_sample_estimate
+from featurespace.tables.schema import interval_columns
+from featurespace.tables.stores import Stores, corresponding_layers
+
+Arrays = Mapping[tuple[str, str, str, str], Mapping[str, np.ndarray]]
+
+
+def gap_differences(stores: Stores, rows: list[dict], arrays: Arrays) -> list[dict]:
+    """Return, layer by layer, the difference of the MMD² that two models see, a later model less an earlier one.
+
+    A model is compared with the other trained models and with its own untrained control. The test leaves images (or
+    groups) of both data sets out in turn, the same in both models.
+    """
+    values = {
+        (row["model"], row["layer"], row["data_a"], row["data_b"]): row for row in rows if row["metric"] == "mmd2"
+    }
+    found = []
+    for data_a, data_b in combinations(stores.data, 2):
+        for model_a, model_b in combinations(stores.models, 2):
+            if model_b in stores.untrained and stores.controls.get(model_a) != model_b:
+                continue
+            for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
+                ends = [(model_b, layer_b), (model_a, layer_a)]
+                first, second = ends[::-1] if model_b in stores.untrained else ends
+                places = [(*each, data_a, data_b) for each in (first, second)]
+                if all(place in values for place in places):
+                    found.append(_row(f"{data_a} to {data_b}", values, arrays, places))
+    return found
+
+
+def _row(data: str, values: Mapping, arrays: Arrays, places: list[tuple[str, str, str, str]]) -> dict:
+    (a, layer_a, *_), (b, layer_b, *_) = places
+    rows, kept = [values[place] for place in places], [arrays[place] for place in places]
+    count_x = int(kept[0]["count_x"])
+    # without its cells the pooled kernel still knows the units
+    units = PooledKernel(np.empty((0, 0)), kept[0]["sizes"], count_x, rows[0]["unit"], across=True)
+    leave_out = [each.get("leave_outs", np.empty(0)) for each in kept]
+    parts = np.split(leave_out[0] - leave_out[1], [count_x]) if all(map(len, leave_out)) else [np.empty(0)] * 2
+    difference, p_value = two_sample_estimate(rows[0]["value"] - rows[1]["value"], parts, units, 0.95)
+    return {
+        "analysis": "gap", "metric": "mmd2", "data": data, "a": a, "b": b,
+        "layer": layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}", "p_value": p_value, "n": difference.n,
+        "value_a": rows[0]["value"], "value_b": rows[1]["value"], **interval_columns(difference),
+    }  # fmt: skip
