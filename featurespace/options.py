@@ -16,9 +16,9 @@ class Option(NamedTuple):
     help: str
 
 
-DEFAULT_MEASURES = ("procrustes_distance", "mutual_knn", "distance_correlation")
+DEFAULT_MEASURES = ("procrustes_distance", "mutual_knn")
 MEASURES = (
-    *DEFAULT_MEASURES, "cka_rbf_debiased", "rsa", "cca", "svcca", "pwcca", "shape_angle", "knn_jaccard",
+    *DEFAULT_MEASURES, "distance_correlation", "cka_rbf_debiased", "rsa", "cca", "svcca", "pwcca", "shape_angle", "knn_jaccard",
     "linear_predictivity",
 )  # fmt: skip
 DISTANCES = (

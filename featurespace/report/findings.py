@@ -251,5 +251,6 @@ def _outside(table: pd.DataFrame) -> Iterator[Finding]:
         for data, other in ((data_a, data_b), (data_b, data_a)):
             outside = rows.loc[rows["data"] == data, "p_outside_bh"] <= ALPHA
             parts.append(f"{outside.sum():,} of {len(outside):,} images of {data} lie outside {other}")
-        sentence = f"In the last layer of {model}, {parts[0]}, and {parts[1]} (distance to the 5th neighbour, false discovery rate 0.05)."
+        how = "distance to the 5th neighbour, false discovery rate 0.05"
+        sentence = f"In the last layer of {model}, {parts[0]}, and {parts[1]} ({how})."
         yield Finding("domain_gap", f"{data_a}, {data_b}", sentence, False)
