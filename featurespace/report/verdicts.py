@@ -35,7 +35,8 @@ def _wide_interval(row: Mapping) -> str:
 def _not_converged(row: Mapping) -> str:
     return (
         f"CKA of {row['model_a']} and {row['model_b']} in {row['layer']} moved by {number(row['value'])} when the images "
-        f"doubled to all of them, more than its interval's half width of {number(row['limit'])}: use more images."
+        f"doubled to all of them, more than the {number(row['limit'])} that chance allows over the layers: it still depends on "
+        "their number, so use more images, or compare only at equal numbers."
     )
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from featurespace.tables.schema import VERDICTS, validate
 from featurespace.tables.stores import corresponding_layers
@@ -28,7 +28,7 @@ def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     ``wide_interval``: the widest interval of a CKA between two models, or of a last layer's probe, is wider than 0.05
     on either side; `n_needed` images (groups, where `unit` says so) would bring it there, as it shrinks with the root of
-    their number. ``not_converged``: the value moved by more than its interval's half width when the images doubled.
+    their number. ``not_converged``: the value moved by more than chance explains when the images doubled.
     ``measures_disagree``: over the layers, CKA and another measure rank the changes with a Spearman correlation below
     0.5. ``not_above_control``: layers whose CKA is not shown to lie above that with an untrained network. ``few_images``:
     without the most influential 1 % the value leaves its interval. ``groups_raise``: pairs within a group move it by
@@ -157,10 +157,12 @@ def _not_converged(convergence: pd.DataFrame) -> Iterator[dict]:
             continue
         whole, half = parts[1.0], parts[0.5].reindex(parts[1.0].index)
         moved = (whole["value"] - half["value"]).abs()
-        ratio = (moved / _half(whole)).dropna()
+        # halves of the same images: the variance of the move is that of the value of all; Bonferroni over the layers
+        allowed = _half(whole) * norm.isf(ALPHA / 2 / len(whole)) / norm.isf(ALPHA / 2)
+        ratio = (moved / allowed).dropna()
         if len(ratio) and ratio.max() > 1:
             row = whole.loc[[ratio.idxmax()]].reset_index().iloc[0]
-            limit = float(_half(whole)[ratio.idxmax()])
+            limit = float(allowed[ratio.idxmax()])
             yield _verdict(
                 "not_converged", "similarity", row, float(moved[ratio.idxmax()]), limit, metric="cka_debiased"
             )
