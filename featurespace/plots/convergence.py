@@ -34,10 +34,13 @@ def cka_convergence(table: pd.DataFrame) -> Figure:
     chosen = {}
     for data in domains:
         whole = rows[(rows["data"] == data) & (rows["part"] == 1)].set_index(["layer_a", "layer_b"])["value"]
-        chosen[data] = {"least alike": whole.idxmin(), "last layer": whole.index[-1], "most alike": whole.idxmax()}
+        roles = {"least alike": whole.idxmin(), "last layer": whole.index[-1], "most alike": whole.idxmax()}
+        chosen[data] = {
+            place: ", ".join(role for role, each in roles.items() if each == place) for place in roles.values()
+        }
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
-        for number, (role, (layer_a, layer_b)) in enumerate(chosen[data].items()):
+        for number, ((layer_a, layer_b), role) in enumerate(chosen[data].items()):
             line = on_data[(on_data["layer_a"] == layer_a) & (on_data["layer_b"] == layer_b)].sort_values("n")
             name = shortened_layer(layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}")
             label = f"{role}: {name}"

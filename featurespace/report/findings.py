@@ -43,7 +43,7 @@ def findings(run: Run) -> list[Finding]:
         found += _against_control(differences, layers)
     if "influence_summary" in tables:
         told = influence_sentences(tables["influence_summary"], _told_pairs(_names(layers, "model")))
-        found += [Finding("influence_summary", data, sentence, False) for data, sentence in told]
+        found += [Finding("influence_summary", data, sentence, True) for data, sentence in told]
     if "probe" in tables:
         found += _probe(tables["probe"], differences, layers)
     if "domain_gap" in tables:

@@ -8,14 +8,12 @@ from importlib.resources import files as package_files
 from typing import Any, NamedTuple
 
 import jinja2
-import pandas as pd
 from PIL import Image
 
 from featurespace.errors import FeaturespaceError
 from featurespace.report.findings import Finding
-from featurespace.report.numbers import number, with_interval
+from featurespace.report.tables import report_tables
 from featurespace.run import Run
-from featurespace.tables.stores import corresponding_layers
 
 PAGE_PIXELS = 180 / 25.4 * 300  # a figure as wide as the page, at 300 dpi
 
@@ -103,7 +101,7 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
             if name.startswith(prefixes)
         ]
         own = [each._asdict() for each in found if each.table == table]
-        yield Section(title, explanation, own, figures, [each for each in _tables(run, table) if each["rows"]])
+        yield Section(title, explanation, own, figures, [each for each in report_tables(run, table) if each["rows"]])
 
 
 def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
@@ -117,97 +115,6 @@ def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
         "name": name, "image": f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}",
         "caption": caption, "alt": " ".join([caption, *sentences[:1]]), "width": f"{share:.0%}",
     }  # fmt: skip
-
-
-def _tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    layers, table = run.tables["layers"], run.tables[name]
-    if name == "similarity":
-        for data in dict.fromkeys(table["data"]):
-            yield _similarity_by_layer(table[table["data"] == data], layers, data)
-    elif name == "influence_summary":
-        yield from _influence(run)
-    elif name == "probe":
-        rows = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")]
-        for data in dict.fromkeys(rows["data"]):
-            yield _by_model(rows[rows["data"] == data], f"Linear probe on {data}, test accuracy (95 % interval)")
-    elif name == "domain_gap":
-        for metric, title in (("mmd2", "MMD²"), ("frechet_distance_corrected", "Fréchet distance, corrected")):
-            for pair, rows in table[table["metric"] == metric].groupby(["data_a", "data_b"], sort=False):
-                yield _by_model(rows, f"{title} between {pair[0]} and {pair[1]} (95 % interval)")
-        if "gap_influence" in run.tables:
-            yield from _outermost(run.tables["gap_influence"])
-    elif name == "embedding":
-        quality = run.tables["embedding_quality"]
-        yield {
-            "title": "Trustworthiness of the pictures (k = 10)", "columns": ["data", "model", "method", "value", "n"],
-            "rows": [[row.data, row.model, row.method, number(row.value), f"{row.n:,}"] for row in quality.itertuples()],
-        }  # fmt: skip
-
-
-def _influence(run: Run) -> Iterator[dict[str, Any]]:
-    """Name the images and groups of the layer of each pair of models that the most influential ones move most."""
-    summary, influence = run.tables["influence_summary"], run.tables["influence"]
-    summary = summary.assign(rise=summary["value_without_top"] - summary["value"])
-    for (data, a, b, unit), pair in summary.groupby(["data", "model_a", "model_b", "unit"], sort=False):
-        most = pair.loc[pair["rise"].idxmax()]
-        rows = influence.merge(most[["data", "model_a", "model_b", "unit", "layer_a", "layer_b"]].to_frame().T)
-        named = "image" if unit == "sample" else "group"
-        yield {
-            "title": f"The {named}s that lower CKA of {a} and {b} most on {data}, in {most['layer_a']}",
-            "columns": [named, "label", "group", "CKA without it", "change"],
-            "rows": [[row.name_, row.label, row.group, number(row.value_without, 4), number(row.change, 4)]
-                     for row in rows.rename(columns={"name": "name_"}).fillna("").itertuples()],
-        }  # fmt: skip
-
-
-def _outermost(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Name the images of each data set that lie furthest from the other one in each model's last layer."""
-    for (model, data_a, data_b), rows in table.groupby(["model", "data_a", "data_b"], sort=False):
-        for data, other, sign in ((data_a, data_b, -1), (data_b, data_a, 1)):
-            own = rows[rows["data"] == data]
-            first = own.assign(order=sign * own["witness"]).sort_values(["p_outside", "order"]).head(20)
-            yield {
-                "title": f"The images of {data} furthest from {other} in the last layer of {model}",
-                "columns": ["image", "label", "group", "p of lying outside", "witness", "change of MMD²"],
-                "rows": [[row.name_, row.label, row.group, number(row.p_outside), number(row.witness), number(row.change, 5)]
-                         for row in first.rename(columns={"name": "name_"}).fillna("").itertuples()],
-            }  # fmt: skip
-
-
-def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:
-    models = list(dict.fromkeys(rows["model"]))
-    names = list(dict.fromkeys(rows["layer"]))
-    cells = {(row["model"], row["layer"]): with_interval(row) for _, row in rows.iterrows()}
-    return {
-        "title": title, "columns": ["layer", *models],
-        "rows": [[layer, *(cells.get((model, layer), "") for model in models)] for layer in names],
-    }  # fmt: skip
-
-
-def _similarity_by_layer(rows: pd.DataFrame, layers: pd.DataFrame, data: str) -> dict[str, Any]:
-    values = {
-        (row["metric"], row["model_a"], row["model_b"], row["layer_a"], row["layer_b"]): row
-        for _, row in rows.iterrows()
-    }
-    models = list(dict.fromkeys(layers["model"]))
-    names = {model: layers[layers["model"] == model]["layer"].tolist() for model in models}
-    lines = []
-    for index, model_a in enumerate(models):
-        for model_b in models[index + 1 :]:
-            for layer_a, layer_b in corresponding_layers(names[model_a], names[model_b]):
-                found = [values.get((metric, model_a, model_b, layer_a, layer_b)) for metric in
-                         ("cka_debiased", "procrustes_distance", "mutual_knn")]  # fmt: skip
-                if found[0] is None:
-                    continue
-                other = ["" if row is None else number(row["value"]) for row in found[1:]]
-                layer = layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}"
-                lines.append([f"{model_a} / {model_b}", layer, with_interval(found[0]), *other])
-    columns = ["models", "layer", "linear CKA (95 % interval)", "Procrustes distance", "mutual kNN"]
-    return {
-        "title": f"Corresponding layers on {data}, n = {int(rows['n'].iloc[0]):,}",
-        "columns": columns,
-        "rows": lines,
-    }
 
 
 def _match_rows(run: Run) -> list[dict[str, Any]]:

@@ -49,6 +49,9 @@ def test_tables_hold_every_layer_with_interval_and_n(page, small_run):
     text = " ".join(" ".join(page.text).split())
     for layer in small_run.tables["layers"]["layer"].unique():
         assert layer in text
+    assert "CKA between groups" in text and "CKA of own halves" in text and "CKA with untrained" in text
+    scale = small_run.tables["scale"].iloc[0]
+    assert f"{(scale['ceiling_a'] + scale['ceiling_b']) / 2:.3f}" in text and f"{scale['control']:.3f}" in text
     assert "n = 72" in text and re.search(r"\d\.\d{3} \(-?\d\.\d{3} to -?\d\.\d{3}\)", text)
 
 

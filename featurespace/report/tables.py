@@ -1,0 +1,133 @@
+"""The tables that the report shows, of numbers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from featurespace.report.numbers import number, with_interval
+from featurespace.run import Run
+from featurespace.tables.stores import corresponding_layers
+
+PAIR = ["model_a", "model_b", "layer_a", "layer_b"]
+MEASURES = {
+    "cka_debiased": "linear CKA", "cka_between_groups": "CKA between groups", "cka_rbf_debiased": "RBF CKA",
+    "procrustes_distance": "Procrustes distance", "mutual_knn": "mutual kNN", "distance_correlation": "distance correlation",
+    "rsa": "RSA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA", "shape_angle": "shape angle",
+    "knn_jaccard": "kNN Jaccard", "linear_predictivity": "linear predictivity",
+}  # fmt: skip
+SCALE_COLUMNS = {
+    "null_sd": "sd of CKA by chance",
+    "control": "CKA with untrained",
+    "ceiling": "CKA of own halves",
+    "seeds": "CKA of seeds",
+}
+
+
+def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
+    """Yield title, columns and rows of the tables of the chapter that is named after a table of the run."""
+    table = run.tables[name]
+    if name == "similarity":
+        for data in dict.fromkeys(table["data"]):
+            yield _similarity_by_layer(run, table[table["data"] == data], data)
+    elif name == "influence_summary":
+        yield from _influence(run)
+    elif name == "probe":
+        rows = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")]
+        for data in dict.fromkeys(rows["data"]):
+            yield _by_model(rows[rows["data"] == data], f"Linear probe on {data}, test accuracy (95 % interval)")
+    elif name == "domain_gap":
+        for metric, title in (("mmd2", "MMD²"), ("frechet_distance_corrected", "Fréchet distance, corrected")):
+            for pair, rows in table[table["metric"] == metric].groupby(["data_a", "data_b"], sort=False):
+                yield _by_model(rows, f"{title} between {pair[0]} and {pair[1]} (95 % interval)")
+        if "gap_influence" in run.tables:
+            yield from _outermost(run.tables["gap_influence"])
+    elif name == "embedding":
+        quality = run.tables["embedding_quality"]
+        yield {
+            "title": "Trustworthiness of the pictures (k = 10)", "columns": ["data", "model", "method", "value", "n"],
+            "rows": [[row.data, row.model, row.method, number(row.value), f"{row.n:,}"] for row in quality.itertuples()],
+        }  # fmt: skip
+
+
+def _influence(run: Run) -> Iterator[dict[str, Any]]:
+    """Name the images and groups of the layer of each pair of models that the most influential ones move most."""
+    summary, influence = run.tables["influence_summary"], run.tables["influence"]
+    summary = summary.assign(rise=summary["value_without_top"] - summary["value"])
+    for (data, a, b, unit), pair in summary.groupby(["data", "model_a", "model_b", "unit"], sort=False):
+        most = pair.loc[pair["rise"].idxmax()]
+        rows = influence.merge(most[["data", "model_a", "model_b", "unit", "layer_a", "layer_b"]].to_frame().T)
+        named = "image" if unit == "sample" else "group"
+        yield {
+            "title": f"The {named}s that lower CKA of {a} and {b} most on {data}, in {most['layer_a']}",
+            "columns": [named, "label", "group", "CKA without it", "change"],
+            "rows": [[row.name_, row.label, row.group, number(row.value_without, 4), number(row.change, 4)]
+                     for row in rows.rename(columns={"name": "name_"}).fillna("").itertuples()],
+        }  # fmt: skip
+
+
+def _outermost(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Name the images of each data set that lie furthest from the other one in each model's last layer."""
+    for (model, data_a, data_b), rows in table.groupby(["model", "data_a", "data_b"], sort=False):
+        for data, other, sign in ((data_a, data_b, -1), (data_b, data_a, 1)):
+            own = rows[rows["data"] == data]
+            first = own.assign(order=sign * own["witness"]).sort_values(["p_outside", "order"]).head(20)
+            yield {
+                "title": f"The images of {data} furthest from {other} in the last layer of {model}",
+                "columns": ["image", "label", "group", "p of lying outside", "witness", "change of MMD²"],
+                "rows": [[row.name_, row.label, row.group, number(row.p_outside), number(row.witness), number(row.change, 5)]
+                         for row in first.rename(columns={"name": "name_"}).fillna("").itertuples()],
+            }  # fmt: skip
+
+
+def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:
+    models = list(dict.fromkeys(rows["model"]))
+    names = list(dict.fromkeys(rows["layer"]))
+    cells = {(row["model"], row["layer"]): with_interval(row) for _, row in rows.iterrows()}
+    return {
+        "title": title, "columns": ["layer", *models],
+        "rows": [[layer, *(cells.get((model, layer), "") for model in models)] for layer in names],
+    }  # fmt: skip
+
+
+def _similarity_by_layer(run: Run, rows: pd.DataFrame, data: str) -> dict[str, Any]:
+    """Show every measure of corresponding layers, and beside CKA what it can be compared with."""
+    layers = run.tables["layers"]
+    values = {
+        (row["metric"], row["model_a"], row["model_b"], row["layer_a"], row["layer_b"]): row
+        for _, row in rows.iterrows()
+    }
+    scale = run.tables["scale"] if "scale" in run.tables else pd.DataFrame(columns=["data", *PAIR])
+    scales = scale[scale["data"] == data].set_index(PAIR)
+    measures = list(dict.fromkeys(rows["metric"]))
+    measures.sort(key=lambda metric: not metric.startswith("cka"))  # those first
+    models = list(dict.fromkeys(layers["model"]))
+    names = {model: layers[layers["model"] == model]["layer"].tolist() for model in models}
+    lines = []
+    for model_a, model_b in combinations(models, 2):
+        for layer_a, layer_b in corresponding_layers(names[model_a], names[model_b]):
+            place = (model_a, model_b, layer_a, layer_b)
+            found = [values.get((metric, *place)) for metric in measures]
+            if found[0] is None:
+                continue
+            beside = scales.loc[place] if place in scales.index else None
+            worth = ["" if beside is None else _worth(beside, column) for column in SCALE_COLUMNS]
+            cells = ["" if row is None else with_interval(row) for row in found]
+            layer = layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}"
+            lines.append([f"{model_a} / {model_b}", layer, cells[0], *worth, *cells[1:]])
+    return {
+        "title": f"Corresponding layers on {data}, n = {int(rows['n'].iloc[0]):,} (95 % intervals)",
+        "columns": ["models", "layer", MEASURES.get(measures[0], measures[0]), *SCALE_COLUMNS.values(),
+                    *(MEASURES.get(metric, metric) for metric in measures[1:])],
+        "rows": lines,
+    }  # fmt: skip
+
+
+def _worth(beside: pd.Series, column: str) -> str:
+    if column == "ceiling":
+        values = beside[["ceiling_a", "ceiling_b"]].dropna()
+        return number(values.mean()) if len(values) else ""
+    return "" if pd.isna(beside[column]) else number(beside[column])
