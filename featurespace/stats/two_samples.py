@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace.stats.blocks import unit_blocks
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.resampling import jackknife_estimate, resampling_units
 
@@ -50,19 +51,9 @@ def two_sample_blocks(
     least = min(count for _, _, count in units)
     if least < 2:
         raise ValueError("X or Y has only one group; the jackknife leaves whole groups out and needs at least 2 each")
-    blocks = min(blocks, least)
-    of_sample = []
-    for codes, _, count in units:
-        sizes = np.bincount(codes)
-        order = rng.permutation(count)
-        order = order[np.argsort(-sizes[order], kind="stable")]  # large groups first, each to the smallest block
-        of_unit, filled = np.empty(count, dtype=np.int64), np.zeros(blocks)
-        for unit in order:
-            of_unit[unit] = filled.argmin()
-            filled[of_unit[unit]] += sizes[unit]
-        if len(codes) - filled.max() < 2:
-            raise ValueError("without one block fewer than 2 samples remain in X or Y; more groups are needed")
-        of_sample.append(of_unit[codes])
+    of_sample = [unit_blocks(codes, blocks=min(blocks, least), rng=rng) for codes, _, _ in units]
+    if any(len(each) - np.bincount(each).max() < 2 for each in of_sample):
+        raise ValueError("without one block fewer than 2 samples remain in X or Y; more groups are needed")
     return of_sample[0], of_sample[1]
 
 
