@@ -20,6 +20,7 @@ from featurespace.metrics.mmd import mmd2
 from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
 from featurespace.metrics.shape import procrustes_distance, shape_angle
 from featurespace.metrics.similarity import cka
+from featurespace.metrics.spectrum import effective_rank, participation_ratio, spectrum_decay
 from featurespace.metrics.two_sample import proxy_a_distance
 
 INVARIANCES = ("translation", "rotation", "isotropic_scale", "column_scale", "invertible")
@@ -167,5 +168,23 @@ METRICS: dict[str, MetricFacts] = {
         "gap", partial(_same_draw, proxy_a_distance), "difference", (-2, 2), None, False,
         frozenset({"translation", "isotropic_scale", "column_scale"}),
         "Ben-David et al. 2007, NIPS 19, 137-144",
+    ),
+    "effective_rank": MetricFacts(
+        "single", effective_rank, "none", (1, _INF), None, True, frozenset({"rotation", "isotropic_scale"}),
+        "Garrido et al. 2023, arXiv:2210.02885",
+    ),
+    "effective_rank_centred": MetricFacts(
+        "single", partial(effective_rank, centred=True), "none", (1, _INF), None, True, _SHAPE,
+        "Roy, Vetterli 2007, EUSIPCO, 606-610",
+    ),
+    "participation_ratio": MetricFacts(
+        "single", participation_ratio, "none", (1, _INF), None, True, _SHAPE, "Gao et al. 2017, doi:10.1101/214262"
+    ),
+    "participation_ratio_debiased": MetricFacts(
+        "single", partial(participation_ratio, debiased=True), "none", (-_INF, _INF), None, True, _SHAPE,
+        "Chun et al. 2025, arXiv:2509.26560",
+    ),
+    "spectrum_decay": MetricFacts(
+        "single", spectrum_decay, "none", (0, _INF), None, True, _SHAPE, "Stringer et al. 2019, Nature 571, 361-365"
     ),
 }  # fmt: skip

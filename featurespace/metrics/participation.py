@@ -1,0 +1,142 @@
+"""Debiased participation ratio with its jackknife interval, by sample or by group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from featurespace.metrics.arrays import as_features, centred, tamed
+from featurespace.metrics.pairs import distance_rounding, row_blocks, scaled, squared_distances_between
+from featurespace.stats.blocks import leave_out_estimate
+from featurespace.stats.estimate import Estimate, check_level
+from featurespace.stats.resampling import resampling_units
+
+
+def participation_ratio_jackknife(X: Any, *, groups: Any = None, level: float = 0.95) -> Estimate:
+    """Debiased participation ratio of features, 1 for a single direction, with its jackknife interval.
+
+    As ``participation_ratio(X, debiased=True)``, and with groups over samples of different groups only, each group
+    counting once.
+
+    Parameters
+    ----------
+    X : (n, d) array, features, one row a sample
+    groups : (n,) labels (patients) to leave out together; None leaves out samples
+    level : coverage that the interval aims at
+
+    Returns
+    -------
+    Estimate
+        Without interval, and with the reason, where fewer than 5 units exist or a leave-out is undefined.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, there are fewer than 4 units, groups are not n labels, level is out of range, or the
+        estimate of tr(C^2) is not above 0.
+
+    Notes
+    -----
+    ``tr(C)^2 = E[D_12 D_34]`` and ``tr(C^2) = E[D_12^2] - 2 E[D_12 D_13] + E[D_12 D_34]``, D half the squared distance
+    of two samples: U-statistics over different units, whose values without each unit follow exactly from row sums. The
+    95 % interval covers the population's value in 93 to 95 % of samples of normal features (n = 300, d = 20,
+    eigenvalues 1 / rank; 60 groups of 5 likewise) and in 91 to 92 % of skewed ones (exponential), whose ratio is also 3
+    % too high at this n; neither the logarithm nor the jackknife's correction of bias does better. Cost O(n^2 d) time,
+    a block of rows at a time: n = 10,000, d = 2048 on one core: 13 s. Invariances as `participation_ratio`.
+
+    References
+    ----------
+    Himeno, Yamada 2014, J. Multivariate Analysis 130, 27-44, and Chun et al. 2025, arXiv:2509.26560 (the value); over
+    different groups and with leave-outs here first. Efron, Stein 1981, Annals of Statistics 9, 586-596 (jackknife).
+
+    Examples
+    --------
+    >>> found = participation_ratio_jackknife(np.random.default_rng(0).standard_normal((100, 5)))
+    >>> found.ci_low < 5 < found.ci_high, found.interval
+    (True, 'jackknife')
+    """
+    check_level(level)
+    X = as_features(X)
+    n = len(X)
+    codes, unit, count = resampling_units(groups, n)
+    if count < 4:
+        raise ValueError(f"X has {count} {unit}s; the debiased participation ratio is defined from 4 on")
+    order = np.argsort(codes, kind="stable")
+    Z, _ = scaled(centred(tamed(X))[order])
+    value, *leave_out = _ratios(Z, np.bincount(codes))
+    if np.isnan(value):
+        raise ValueError(
+            f"the unbiased estimate of tr(C^2) is not above 0 with {count} {unit}s: X is constant but for at most one of "
+            "them, or they are far too few"
+        )
+    # each unit counts once, whatever its size, so that leaving out any one is alike
+    equal = np.full(count, n / count)
+    return leave_out_estimate(value, np.array(leave_out), n=n, sizes=equal, unit=unit, level=level)
+
+
+def _ratios(Z: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the debiased participation ratio and, after it, those without each unit; nan where undefined.
+
+    Rows are sorted by unit, and a unit stands for the mean over its rows. ``D_gh`` is the mean half squared distance of
+    the rows of two units, ``D_ih`` of a row and a unit, zero within a unit.
+    """
+    count, starts = len(sizes), np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    pairs, to_others, triples, loss = _row_sums(Z, sizes, starts)
+    squares, steps = _unit_sums(Z, sizes, starts, to_others)
+    total, ends = to_others.sum(), to_others @ to_others
+    none = np.zeros(1)
+    left = np.concatenate([[count], np.full(count, count - 1)])
+    # sums over two, three and four different units, first of all units, then without each
+    twos = pairs.sum() - 2 * np.concatenate([none, pairs])
+    threes = triples.sum() - np.concatenate([none, triples + loss])
+    fours = (
+        (total - 2 * np.concatenate([none, to_others])) ** 2
+        - 4 * (ends - np.concatenate([none, to_others**2 + 2 * steps - squares]))
+        + 2 * (squares.sum() - 2 * np.concatenate([none, squares]))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # without one of 4 units there are no 4
+        twos, threes = twos / (left * (left - 1)), threes / (left * (left - 1) * (left - 2))
+        above = fours / (left * (left - 1) * (left - 2) * (left - 3))
+        below = twos - 2 * threes + above
+        defined = below > 4 * distance_rounding(Z.shape[1], 1.0) * twos  # else no more than rounding can leave
+        return np.where(defined, above / below, np.nan)
+
+
+def _row_sums(Z: np.ndarray, sizes: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return, of each unit g: sum_h of mean D^2, sum_h D_gh, the mean over its rows of sum_{h, k} D_ih D_ik (h, k
+    different), and what the last loses in all other units' rows when g is left out.
+    """
+    count, of_row = len(sizes), np.repeat(np.arange(len(sizes)), sizes)
+    weights = 1 / sizes[of_row]
+    pairs, to_others, triples, loss = np.zeros((4, count))
+    for rows in row_blocks(len(Z), len(Z)):
+        D = squared_distances_between(Z[rows], Z)
+        D /= 2
+        D[of_row[rows, None] == of_row] = 0
+        mine, weight = of_row[rows], weights[rows]
+        squares = np.square(D) @ weights
+        to_unit = D if count == len(Z) else np.add.reduceat(D, starts, axis=1) / sizes
+        sums = to_unit.sum(axis=1)
+        for found, each in (
+            (pairs, squares),
+            (to_others, sums),
+            (triples, sums**2 - np.vecdot(to_unit, to_unit)),
+        ):
+            found += np.bincount(mine, weight * each, minlength=count)
+        loss += 2 * ((weight * sums) @ to_unit - weight @ np.square(to_unit))
+    return pairs, to_others, triples, loss
+
+
+def _unit_sums(
+    Z: np.ndarray, sizes: np.ndarray, starts: np.ndarray, to_others: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, of each unit g, sum_h D_gh^2 and sum_h D_gh r_h, r the sums of D with other units."""
+    centres = np.add.reduceat(Z, starts, axis=0) / sizes[:, None]
+    norms = np.add.reduceat(np.vecdot(Z, Z), starts) / sizes
+    squares, steps = np.zeros((2, len(sizes)))
+    for units in row_blocks(len(sizes), len(sizes)):
+        D = (norms[units, None] + norms) / 2 - centres[units] @ centres.T
+        D[np.arange(len(D)), np.arange(units.start, units.stop)] = 0
+        squares[units], steps[units] = np.vecdot(D, D), D @ to_others
+    return squares, steps
