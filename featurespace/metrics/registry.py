@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from featurespace.metrics.activity import constant_units, dead_units
 from featurespace.metrics.canonical import cca, pwcca, svcca
 from featurespace.metrics.dependence import distance_correlation
 from featurespace.metrics.dissimilarity import rsa
 from featurespace.metrics.distribution import coral_distance, energy_distance, kid, sliced_wasserstein
 from featurespace.metrics.frechet import frechet_distance
+from featurespace.metrics.hypersphere import anisotropy, uniformity
+from featurespace.metrics.intrinsic import intrinsic_dimension, intrinsic_dimension_mle
 from featurespace.metrics.manifold import prdc
 from featurespace.metrics.mmd import mmd2
 from featurespace.metrics.neighbours import knn_jaccard, mutual_knn
@@ -186,5 +189,27 @@ METRICS: dict[str, MetricFacts] = {
     ),
     "spectrum_decay": MetricFacts(
         "single", spectrum_decay, "none", (0, _INF), None, True, _SHAPE, "Stringer et al. 2019, Nature 571, 361-365"
+    ),
+    "intrinsic_dimension": MetricFacts(
+        "single", intrinsic_dimension, "none", (0, _INF), None, True, _SHAPE, "Facco et al. 2017, Sci. Rep. 7:12140"
+    ),
+    "intrinsic_dimension_mle": MetricFacts(
+        "single", intrinsic_dimension_mle, "none", (0, _INF), None, True, _SHAPE, "Levina, Bickel 2004, NIPS 17, 777-784"
+    ),
+    "uniformity": MetricFacts(
+        "single", uniformity, "none", (-8, 0), None, True, frozenset({"rotation", "isotropic_scale"}),
+        "Wang, Isola 2020, arXiv:2005.10242",
+    ),
+    "anisotropy": MetricFacts(
+        "single", anisotropy, "none", (-1, 1), None, True, frozenset({"rotation", "isotropic_scale"}),
+        "Ethayarajh 2019, arXiv:1909.00512",
+    ),
+    "dead_units": MetricFacts(
+        "single", dead_units, "none", (0, 1), None, True, frozenset({"isotropic_scale", "column_scale"}),
+        "Lu et al. 2019, arXiv:1903.06733",
+    ),
+    "constant_units": MetricFacts(
+        "single", constant_units, "none", (0, 1), None, True,
+        frozenset({"translation", "isotropic_scale", "column_scale"}), "Lu et al. 2019, arXiv:1903.06733",
     ),
 }  # fmt: skip

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from featurespace import seeding
-from featurespace.metrics.embedding import pca_embedding, trustworthiness, umap_embedding
+from featurespace.metrics.embedding import pca_embedding, umap_embedding
+from featurespace.metrics.embedding_quality import trustworthiness
 from featurespace.progress import Progress
 from featurespace.tables.memo import Result
 from featurespace.tables.schema import EMBEDDING, EMBEDDING_QUALITY, validate

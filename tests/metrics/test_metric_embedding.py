@@ -60,12 +60,6 @@ def test_pca_is_the_eigendecomposition_with_a_fixed_sign(rng):
     assert pca_embedding(rng.standard_normal((9, 30)), components=8).shape == (9, 8)
 
 
-def test_trustworthiness_of_noise_is_a_half(rng):
-    X = rng.standard_normal((200, 4))
-    assert trustworthiness(X, rng.standard_normal((200, 2))) == pytest.approx(0.5, abs=0.05)
-    assert trustworthiness(X, X) == 1
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -75,8 +69,6 @@ def test_trustworthiness_of_noise_is_a_half(rng):
         (lambda X: umap_embedding(X, seed=0, min_dist=2), "min_dist is 2"),
         (lambda X: umap_embedding(X[:3], seed=0), "X has 3 rows; UMAP needs at least 4"),
         (lambda X: pca_embedding(X, components=4), r"components is 4; X of shape \(20, 3\) has at most 3"),
-        (lambda X: trustworthiness(X, X[:-1]), "X has 20 rows and E 19"),
-        (lambda X: trustworthiness(X, X), "k is 10; with 20 samples it must be at least 1 and below 10"),
     ],
 )
 def test_errors_name_the_reason(rng, call, message):

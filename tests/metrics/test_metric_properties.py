@@ -20,6 +20,8 @@ def sample(name, seed=0):
     """Return what the metric takes: away from the origin, with unequal spread; related if paired, else of unequal n."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((60, 7)) * np.arange(1, 8) + 2
+    if name in ("dead_units", "constant_units"):
+        X[:, 0] = 0  # something to count, or every change would leave it
     if METRICS[name].kind == "single":
         return (X,)
     if METRICS[name].paired:
