@@ -38,9 +38,9 @@ def silhouette(X: Any, y: Any) -> float:
     relation to X give slightly below 0, since b is the smallest of several means. Samples of one patient share a class
     and lower a (60 patients of 5, d = 20, half of the variance between them: 0.044 for 0.038). The 95 % interval of
     `block_jackknife` covers the expectation at this n in 99 % (n = 300; 95 % by groups of 5) and the value of many
-    samples in 98 % (96 %). Cost O(n^2 (d + classes)), a block of rows at a time; n = 10,000, d = 2048, 10 classes on
-    one core: 14 s. Distances come from squared norms: one below 1e-7 of the largest norm reads as 0. Invariant to
-    translation, rotation and isotropic scale.
+    samples in 98 % (96 %). Cost O(n^2 (d + classes)), a block of rows at a time, 70 MiB beside a copy of the features;
+    n = 10,000, d = 2048, 10 classes on one core: 14 s. Distances come from squared norms: one below 1e-7 of the largest
+    norm reads as 0. Invariant to translation, rotation and isotropic scale.
 
     References
     ----------
