@@ -49,7 +49,7 @@ def participation_ratio_jackknife(X: Any, *, groups: Any = None, level: float = 
     References
     ----------
     Himeno, Yamada 2014, J. Multivariate Analysis 130, 27-44, and Chun et al. 2025, arXiv:2509.26560 (the value); over
-    different groups and with leave-outs here first. Efron, Stein 1981, Annals of Statistics 9, 586-596 (jackknife).
+    different groups and with leave-outs in neither. Efron, Stein 1981, Annals of Statistics 9, 586-596 (jackknife).
 
     Examples
     --------
