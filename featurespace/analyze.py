@@ -40,6 +40,7 @@ MEMORIES = {
     "probe": ("probe",),
     "gap": ("gap", "gapclass", "gapinfluence", *(f"gap{name.replace('_', '')}" for name in DISTANCES)),
     "embedding": ("embedding",),
+    "geometry": ("geometry",),
 }
 
 
@@ -157,6 +158,7 @@ def _write_tables(
     from featurespace.tables.embedding import embedding_tables
     from featurespace.tables.gap import gap_tables
     from featurespace.tables.gap_influence import gap_influence_table
+    from featurespace.tables.geometry import geometry_tables
     from featurespace.tables.models import layers_table, match_table
     from featurespace.tables.probe import probe_tables
     from featurespace.tables.similarity import similarity_tables
@@ -183,7 +185,12 @@ def _write_tables(
                 run.write_table(name, table)
             differences += tested
             run.write_table("gap_influence", gap_influence_table(stores, progress=progress))
-    if {"similarity", "probe", "gap"} & set(config.analyses):
+    if "geometry" in config.analyses:
+        with progress.stage("geometry"):
+            table, tested = geometry_tables(stores, seed=config.seed, properties=config.properties, progress=progress)
+            run.write_table("geometry", table)
+            differences += tested
+    if set(config.analyses) - {"embedding"}:
         run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
     if "embedding" in config.analyses:
         with progress.stage("embedding"):

@@ -38,12 +38,13 @@ def analyze(
     only: arguments.Only = None, limit: arguments.Limit = None, image_size: arguments.ImageSize = None,
     batch_size: arguments.BatchSize = None, precision: arguments.Precision = None, device: arguments.Device = None,
     threads: arguments.Threads = None, seed: arguments.Seed = None, on_bad_image: arguments.OnBadImage = None,
-    measures: arguments.Measures = None, distances: arguments.Distances = None, arms: arguments.Arms = None,
+    measures: arguments.Measures = None, distances: arguments.Distances = None,
+    properties: arguments.Properties = None, arms: arguments.Arms = None,
     control: arguments.Control = None, config: arguments.Config = None, save_config: arguments.SaveConfig = None,
     dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False, verbose: arguments.Verbose = False,
     json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
-    """Compare checkpoints on images: similarity, probes, embedding, domain gap, figures and a report."""
+    """Compare checkpoints on images: similarity, probes, domain gap, geometry, embedding, figures and a report."""
     from featurespace import files
     from featurespace.analyze import analyze as job
     from featurespace.analyze import resolve
@@ -53,7 +54,7 @@ def analyze(
         "models": models, "data": data, "layers": layers, "pool": pool, "only": only, "limit": limit,
         "image_size": image_size, "batch_size": batch_size, "precision": precision, "device": device,
         "threads": threads, "seed": seed, "on_bad_image": on_bad_image, "measures": measures,
-        "distances": distances, "arms": arms, "control": control,
+        "distances": distances, "properties": properties, "arms": arms, "control": control,
     }  # fmt: skip
     options = arguments.collect(given, config, needed=() if into else ("models", "data"))
     options |= {"out": out, "into": into}

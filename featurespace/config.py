@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from featurespace.errors import FeaturespaceError, nearest
-from featurespace.options import ANALYSES, ANALYZE, DISTANCES, MEASURES
+from featurespace.options import ANALYSES, ANALYZE, DISTANCES, MEASURES, PROPERTIES
 
 MAX_CHARACTERS = 1_000_000  # of a configuration file
 
@@ -33,6 +33,7 @@ class AnalyzeConfig(BaseModel):
     only: tuple[str, ...] | None = _option("only")
     measures: tuple[str, ...] = _option("measures")
     distances: tuple[str, ...] = _option("distances")
+    properties: tuple[str, ...] = _option("properties")
     limit: int | None = _option("limit", ge=1)
     image_size: int | None = _option("image_size", ge=8, le=4096)
     batch_size: int = _option("batch_size", ge=1)
@@ -64,15 +65,13 @@ class AnalyzeConfig(BaseModel):
             raise ValueError("expected a whole number, not true or false (in YAML also yes, no, on and off)")
         return value
 
-    @field_validator("measures", mode="before")
+    @field_validator("measures", "distances", "properties", mode="before")
     @classmethod
-    def _known_measures(cls, value: Any) -> Any:
-        return _names(value, MEASURES, "measure") if value is not None else ()
-
-    @field_validator("distances", mode="before")
-    @classmethod
-    def _known_distances(cls, value: Any) -> Any:
-        return _names(value, DISTANCES, "distance") if value is not None else ()
+    def _known_names(cls, value: Any, about: ValidationInfo) -> Any:
+        kind, choices = {
+            "measures": ("measure", MEASURES), "distances": ("distance", DISTANCES), "properties": ("property", PROPERTIES)
+        }[str(about.field_name)]  # fmt: skip
+        return _names(value, choices, kind) if value is not None else ()
 
     @field_validator("only", mode="before")
     @classmethod
@@ -122,6 +121,7 @@ class AnalyzeConfig(BaseModel):
             "only",
             "measures",
             "distances",
+            "properties",
             "batch_size",
             "threads",
             "on_bad_image",

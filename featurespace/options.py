@@ -25,7 +25,12 @@ DISTANCES = (
     "kid", "energy_distance", "sliced_wasserstein", "coral_distance", "precision", "recall", "density", "coverage",
     "proxy_a_distance", "frechet_distance_infinity",
 )  # fmt: skip
-ANALYSES = ("similarity", "probe", "embedding", "gap")
+DEFAULT_PROPERTIES = ("participation_ratio_debiased", "anisotropy", "uniformity")
+PROPERTIES = (
+    *DEFAULT_PROPERTIES, "effective_rank", "spectrum_decay", "intrinsic_dimension", "intrinsic_dimension_mle",
+    "silhouette", "fisher_ratio", "dead_units", "constant_units",
+)  # fmt: skip
+ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry")
 
 ANALYZE = {
     "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),
@@ -37,6 +42,9 @@ ANALYZE = {
     ),
     "distances": Option(
         (), "Distances of two data sets beside MMD² and Fréchet, separated by commas: " + ", ".join(DISTANCES) + "."
+    ),
+    "properties": Option(
+        DEFAULT_PROPERTIES, "Properties of a layer by itself, separated by commas: " + ", ".join(PROPERTIES) + "."
     ),
     "limit": Option(
         None, "Use at most this many images of each data set, stratified by label and drawn with the seed."

@@ -34,6 +34,8 @@ def test_a_saved_config_reads_back_as_itself(tmp_path):
         ({"arms": 3}, "option 'arms': expected a list of texts"),
         ({"measures": "rsa,pwca"}, "option 'measures': 'pwca' is no measure; did you mean 'pwcca'"),
         ({"measures": 3}, "option 'measures': expected a list of names, each one measure"),
+        ({"properties": "isotropy"}, "option 'properties': 'isotropy' is no property; did you mean 'anisotropy'"),
+        ({"distances": "kids"}, "option 'distances': 'kids' is no distance; did you mean 'kid'"),
         ({"only": "prob"}, "'prob' is no analysis; did you mean 'probe'"),
         ({"pool": "max"}, "option 'pool': .*'avg', 'cls' or 'none'; the value was 'max'"),
         ({"batch_size": 0}, "option 'batch_size': .*greater than or equal to 1; the value was 0"),

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from featurespace.files import safe_name
 from featurespace.plots.convergence import cka_convergence
-from featurespace.plots.depth import gap_by_depth, probe_by_depth
+from featurespace.plots.depth import gap_by_depth, geometry_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
 
@@ -33,6 +33,9 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     if gap is not None and len(gap):
         yield "domain_gap_by_depth", gap_by_depth(gap, layers)
         yield "frechet_by_depth", gap_by_depth(gap, layers, metric="frechet_distance_corrected")
+    geometry = tables.get("geometry")
+    for metric in dict.fromkeys(geometry["metric"]) if geometry is not None else ():
+        yield f"{metric}_by_depth", geometry_by_depth(geometry, layers, metric=metric)
     embedding = tables.get("embedding")
     if embedding is not None and len(embedding):
         for data in dict.fromkeys(embedding["data"]):

@@ -25,6 +25,10 @@ from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 
 PANEL_MM = PAGE_MM * 0.42  # width of the axes in a panel
 PROBE_NAMES = {"accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy", "auc_macro": "macro AUC"}
+GEOMETRY_NAMES = {
+    "participation_ratio_debiased": "participation ratio, debiased",
+    "anisotropy": "anisotropy (mean cosine)",
+}
 GAP_NAMES = {"mmd2": "MMD², unbiased", "frechet_distance_corrected": "Fréchet distance, corrected"}
 
 
@@ -72,6 +76,21 @@ def gap_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "mm
             _logarithmic(axes, on_pair)
     panels[0, 0].set_ylabel(GAP_NAMES.get(metric, metric))
     _finish(figure, panels, len(pairs))
+    return figure
+
+
+@styled
+def geometry_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str) -> Figure:
+    """Draw a property of each layer by depth, one panel a data set."""
+    rows = table[table["metric"] == metric]
+    domains = list(dict.fromkeys(rows["data"]))
+    figure, panels = _panels(len(domains))
+    for axes, data in zip(panels.flat, domains):
+        on_data = rows[rows["data"] == data]
+        _draw_models(axes, on_data, layers)
+        axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data)})")
+    panels[0, 0].set_ylabel(GEOMETRY_NAMES.get(metric, metric.replace("_", " ")))
+    _finish(figure, panels, len(domains))
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from featurespace.report.geometry import geometry_sentences
 from featurespace.report.numbers import count_of, number, with_interval
 from featurespace.report.verdicts import influence_sentences, verdict_sentence
 from featurespace.run import Run
@@ -50,6 +51,11 @@ def findings(run: Run) -> list[Finding]:
         found += _gap(tables["domain_gap"], layers)
     if "gap_influence" in tables:
         found += _outside(tables["gap_influence"])
+    if "geometry" in tables:
+        last = {model: _layers_of(layers, model)[-1] for model in dict.fromkeys(layers["model"])}
+        told = _told_pairs(_names(layers, "model"))
+        sentences = geometry_sentences(tables["geometry"], differences, told, last)
+        found += [Finding("geometry", data, sentence, shown) for data, sentence, shown in sentences]
     if "verdicts" in tables:
         rows = tables["verdicts"].to_dict("records")
         found += [Finding("verdicts", row["data"], verdict_sentence(row), False) for row in rows]

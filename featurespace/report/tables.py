@@ -45,6 +45,9 @@ def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
                 yield _by_model(rows, f"{title} between {pair[0]} and {pair[1]} (95 % interval)")
         if "gap_influence" in run.tables:
             yield from _outermost(run.tables["gap_influence"])
+    elif name == "geometry":
+        for (metric, data), rows in table.groupby(["metric", "data"], sort=False):
+            yield _by_model(rows, f"{metric.replace('_', ' ')} on {data} (95 % interval)")
     elif name == "embedding":
         quality = run.tables["embedding_quality"]
         yield {

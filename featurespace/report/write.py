@@ -47,6 +47,11 @@ CHAPTERS = (
      "layers with care. The Fréchet distance shown is corrected for most of the bias of small samples; the "
      "plug-in value stands in the table domain_gap.", "domain_gap",
      ("domain_gap_by_depth", "frechet_by_depth")),
+    ("Geometry", "What a layer does with the images by itself. The participation ratio counts the directions that its "
+     "variance spreads over (debiased; pairs within a group left out). Anisotropy is the mean cosine between two images: near 1, "
+     "all point one way. Uniformity, at most 0, is lower the more evenly images spread over the sphere of directions.",
+     "geometry", ("participation_ratio", "anisotropy", "uniformity", "effective_rank", "spectrum_decay", "intrinsic_dimension",
+                  "silhouette", "fisher_ratio", "dead_units", "constant_units")),
     ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "
      "neighbours in the picture are neighbours in the features. Distances between clusters and their sizes mean "
      "nothing in UMAP.", "embedding", ("umap_", "pca_")),
@@ -54,6 +59,16 @@ CHAPTERS = (
 )  # fmt: skip
 
 CAPTIONS = {
+    "participation_ratio": "Directions that the variance of each layer spreads over.",
+    "anisotropy": "Mean cosine between two images in each layer.",
+    "uniformity": "Uniformity of each layer (lower is more even).",
+    "effective_rank": "Effective rank of each layer.",
+    "spectrum_decay": "Decay of the spectrum of each layer.",
+    "intrinsic_dimension": "Intrinsic dimension of each layer.",
+    "silhouette": "Silhouette of the classes in each layer.",
+    "fisher_ratio": "Variance between classes over that within, in each layer.",
+    "dead_units": "Share of channels that are never active.",
+    "constant_units": "Share of channels that never change.",
     "cka_convergence": "CKA at n/8, n/4, n/2 and all n images (whole groups where there are groups).",
     "cka_by_layer": "Similarity of corresponding layers by depth.",
     "cka_heatmap": "Similarity of every pair of layers, within and between models.",

@@ -69,6 +69,15 @@ GAP_INFLUENCE = Schema(
     ("metric", "model", "layer", "data_a", "data_b", "data", "name"),
 )  # fmt: skip
 
+GEOMETRY = Schema(
+    "geometry",
+    {
+        "metric": "string", "model": "string", "layer": "string", "data": "string", "value": "float64",
+        "ci_low": "float64", "ci_high": "float64", "n": "int64", "se": "float64", **INTERVAL,
+    },
+    ("metric", "model", "layer", "data"),
+)  # fmt: skip
+
 EMBEDDING = Schema(
     "embedding",
     {
@@ -183,6 +192,7 @@ SCHEMAS = {
         DOMAIN_GAP,
         DOMAIN_GAP_BY_CLASS,
         GAP_INFLUENCE,
+        GEOMETRY,
         EMBEDDING,
         EMBEDDING_QUALITY,
         DIFFERENCES,

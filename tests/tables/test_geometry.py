@@ -1,0 +1,78 @@
+"""Properties of the layers of a small run, against the metrics on its feature files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from oracles.runs import layer_file
+
+import featurespace as fs
+from featurespace.metrics import anisotropy_jackknife, participation_ratio_jackknife, silhouette
+from featurespace.options import DEFAULT_PROPERTIES, PROPERTIES
+from featurespace.stats import paired_jackknife
+from featurespace.tables.geometry import PROPERTIES as KNOWN
+
+
+def groups_of(run, data):
+    return pd.read_parquet(run.path / "features" / "before" / data / "samples.parquet")["group"].to_numpy(str)
+
+
+def test_every_layer_has_its_properties(small_run):
+    table, layers = small_run.tables["geometry"], small_run.tables["layers"]
+    assert len(table) == 2 * len(layers) * len(DEFAULT_PROPERTIES)
+    row = table.query("metric == 'participation_ratio_debiased' and model == 'after' and data == 'dark'").iloc[-1]
+    X = layer_file(small_run.path, "after", "dark", row["layer"])
+    expected = participation_ratio_jackknife(X, groups=groups_of(small_run, "dark"))
+    assert (row["value"], row["ci_low"], row["se"]) == pytest.approx((expected.value, expected.ci_low, expected.se))
+
+
+def test_differences_are_paired(small_run):
+    tests = small_run.tables["differences"].query("analysis == 'geometry'")
+    assert set(zip(tests["a"], tests["b"])) == {("after", "before"), ("before", "untrained"), ("after", "untrained")}
+    row = tests.query("metric == 'anisotropy' and data == 'bright' and a == 'after' and b == 'before'").iloc[-1]
+    groups = groups_of(small_run, "bright")
+    pair = [
+        anisotropy_jackknife(layer_file(small_run.path, model, "bright", row["layer"]), groups=groups)
+        for model in ("after", "before")
+    ]
+    difference, p_value = paired_jackknife(*pair, sizes=np.unique(groups, return_counts=True)[1])
+    assert row["value"] == pytest.approx(difference.value) and row["p_value"] == pytest.approx(p_value, rel=1e-6)
+
+
+def test_sentences_and_chapter(small_run):
+    found = [each for each in small_run.summary["findings"] if each["table"] == "geometry"]
+    assert len(found) == 2 * len(DEFAULT_PROPERTIES) and all("last layer" in each["sentence"] for each in found)
+    assert 'id="geometry"' in (small_run.path / "report.html").read_text()
+
+
+def test_every_property_can_be_asked_for(two_domains, checkpoints, tmp_path):
+    assert set(PROPERTIES) == set(KNOWN)
+    options = {"image_size": 32, "layers": "maxpool,pooled", "only": "geometry", "control": False}
+    run = fs.analyze(
+        [f"m=test_resnet@{checkpoints[0]}"],
+        [f"d={two_domains[0]}"],
+        tmp_path / "r",
+        properties=",".join(PROPERTIES),
+        **options,
+    )
+    table = run.tables["geometry"].query("layer == 'pooled'").set_index("metric")
+    assert set(table.index) == set(PROPERTIES)
+    assert (table["ci_low"].notna() | table["interval"].str.startswith("none: ")).all()
+    labels = pd.read_parquet(run.path / "features" / "m" / "d" / "samples.parquet")["label"].to_numpy(str)
+    assert table.loc["silhouette", "value"] == pytest.approx(
+        silhouette(layer_file(run.path, "m", "d", "pooled"), labels)
+    )
+    assert table.loc["dead_units", "interval"] == "none: a count of channels over these images"
+
+
+def test_without_labels_classes_have_no_separation_and_the_rest_stands(tmp_path, rng):
+    from PIL import Image
+
+    from featurespace.progress import Progress
+
+    for index in range(12):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / f"{index}.png")
+    progress = Progress()
+    run = fs.analyze(["m=test_resnet@random"], [f"d={tmp_path}"], tmp_path.parent / "r", image_size=32, layers="pooled", only="geometry",
+                     properties="silhouette,anisotropy", progress=progress)  # fmt: skip
+    assert set(run.tables["geometry"]["metric"]) == {"anisotropy"}
+    assert any("no silhouette on 'd' for m pooled: the images have no labels" in each for each in progress.messages)
