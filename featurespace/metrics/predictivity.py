@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_pair, narrow, unit_scaled
+from featurespace.metrics.ridge import ALPHAS, checked_penalties, ridge_path, rows_of_units
 from featurespace.stats.blocks import unit_blocks
 from featurespace.stats.resampling import resampling_units
-
-ALPHAS = tuple(10.0**power for power in range(-6, 7))
-LEAST_ALPHA = 1e-10
 
 
 def linear_predictivity(
@@ -74,7 +72,7 @@ def linear_predictivity(
     X, Y = as_pair(X, Y)
     n = len(X)
     codes, unit, count = resampling_units(groups, n)
-    penalties = _penalties(alphas)
+    penalties = checked_penalties(alphas)
     if not 2 <= folds <= count:
         raise ValueError(
             f"folds is {folds}; with {count} {unit}{'' if count == 1 else 's'} it must lie between 2 and {count}"
@@ -95,44 +93,14 @@ def linear_predictivity(
     return 1 - residual / total
 
 
-def _penalties(alphas: Sequence[float]) -> np.ndarray:
-    found = np.asarray(alphas, dtype=float).ravel()
-    if not found.size or not (np.isfinite(found) & (found >= LEAST_ALPHA)).all():
-        raise ValueError(
-            f"alphas are {found.tolist()}; at least one, all finite and from {LEAST_ALPHA} on, since below that rounding "
-            "decides"
-        )
-    return found
-
-
 def _predict(
     X: np.ndarray, Y: np.ndarray, new: np.ndarray, codes: np.ndarray, penalties: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the predictions for new rows with the penalty that predicts units left out best, and the mean of Y."""
-    mean_x, mean_y = X.mean(axis=0), Y.mean(axis=0)
-    X, Y = X - mean_x, Y - mean_y
-    eigenvalues, axes = np.linalg.eigh(X.T @ X)
-    scale = eigenvalues.sum() / len(eigenvalues)
+    path = ridge_path(X, Y)
+    scale = path.squares.sum() / X.shape[1]
     if scale == 0:
-        return np.broadcast_to(mean_y, (len(new), len(mean_y))), mean_y
-    scores = X @ axes  # coordinates in which the penalised scatter is diagonal, whatever the penalty
-    moments = scores.T @ Y
-    order = np.argsort(codes, kind="stable")
-    units = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-    inverses = [1 / (eigenvalues + penalty * scale) for penalty in penalties]
-    errors = [_left_out_error(scores, Y - scores @ (w[:, None] * moments), w, units) for w in inverses]
-    best = inverses[int(np.argmin(errors))]
-    return (new - mean_x) @ axes @ (best[:, None] * moments) + mean_y, mean_y
-
-
-def _left_out_error(scores: np.ndarray, residuals: np.ndarray, inverse: np.ndarray, units: list[np.ndarray]) -> float:
-    """Return the squared error on each unit when it is left out, from the residuals when it is not."""
-    n = len(scores)
-    if len(units) == n:
-        leverage = 1 / n + np.square(scores) @ inverse
-        return float(np.square(residuals / (1 - leverage)[:, None]).sum())
-    error = 0.0
-    for rows in units:
-        hat = 1 / n + (scores[rows] * inverse) @ scores[rows].T
-        error += float(np.square(np.linalg.solve(np.eye(len(rows)) - hat, residuals[rows])).sum())
-    return error
+        return np.broadcast_to(path.mean_y, (len(new), Y.shape[1])), path.mean_y
+    units = rows_of_units(codes)
+    errors = [float(np.square(path.left_out(penalty * scale, units)).sum()) for penalty in penalties]
+    return path.predict(new, float(penalties[int(np.argmin(errors))] * scale)), path.mean_y

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from featurespace.metrics.arrays import as_features, normalised_rows
 from featurespace.metrics.logistic import logits_of, principal_axes, softmax_path
 from featurespace.metrics.scores import probe_scores
+from featurespace.metrics.standardised import standardised
 from featurespace.stats.resampling import resampling_units
 
 __all__ = ["Probe", "knn_probe", "linear_probe", "probe_scores"]
@@ -30,15 +31,17 @@ class Probe:
 
     Parameters
     ----------
-    name : ``"linear"`` or ``"knn"``
+    name : ``"linear"``, ``"ridge"`` or ``"knn"``
     classes : (K,) sorted labels of the training samples
     predictions : (n_test,) labels
-    probabilities : (n_test, K), rows sum to 1
-    C : chosen inverse penalty; None for knn
-    k : neighbours; None for linear
-    cv_scores : mean held-out log-likelihood (nats a sample) of each C tried
+    probabilities : (n_test, K), rows sum to 1; of ridge they are least-squares scores, which may leave [0, 1]
+    C : chosen inverse penalty of linear
+    k : neighbours of knn
+    cv_scores : of linear, mean held-out log-likelihood (nats a sample) of each C tried; of ridge, mean left-out squared
+        error of each alpha
     folds : folds of the cross-validation, 0 for none
     note : what differs from what was asked, e.g. fewer folds; empty if nothing
+    alpha : chosen penalty of ridge
     """
 
     name: str
@@ -50,6 +53,7 @@ class Probe:
     cv_scores: dict[float, float] = field(default_factory=dict)
     folds: int = 0
     note: str = ""
+    alpha: float | None = None
 
 
 def linear_probe(
@@ -105,17 +109,13 @@ def linear_probe(
     >>> linear_probe(X, y, [[0.0, 0.0], [4.0, 0.0]], rng=rng).predictions.tolist()
     ['a', 'b']
     """
-    X, classes, y, T = _checked(X_train, y_train, X_test)
+    X, classes, y, T = checked_training(X_train, y_train, X_test)
     path = sorted(float(c) for c in C)
     if not path or path[0] <= 0 or not math.isfinite(path[-1]):
         raise ValueError(f"C is {C}; it must hold positive numbers, e.g. {C_PATH}")
     if folds < 2:
         raise ValueError(f"folds is {folds}; cross-validation needs at least 2")
-    moving = np.ptp(X, axis=0) > 0
-    if not moving.any():
-        raise ValueError("X_train is constant: every sample has the same features, so there is nothing to probe")
-    mean, deviation = X[:, moving].mean(axis=0), X[:, moving].std(axis=0)
-    Z = (X[:, moving] - mean) / deviation
+    Z, T = standardised(X, T)
     onehot = np.eye(len(classes))[y]
     masks, note = _training_masks(y, groups, folds, rng)
     best, scores = path[len(path) // 2], {}
@@ -128,8 +128,7 @@ def linear_probe(
             scores = _cross_validate(Z, squares, onehot, masks, path)
             best = min(c for c in scores if scores[c] >= max(scores.values()) - TIE)
         coefficients = _fit(Z, squares, onehot, best, path)
-    T = ((T[:, moving] - mean) / deviation) @ axes
-    probabilities = softmax(logits_of(T, coefficients)[:, 0], axis=1)
+    probabilities = softmax(logits_of(T @ axes, coefficients)[:, 0], axis=1)
     chosen = classes[probabilities.argmax(axis=1)]
     return Probe("linear", classes, chosen, probabilities, best, None, scores, masks.shape[1], note)
 
@@ -224,7 +223,7 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     >>> knn_probe([[1, 0], [0.9, 0.1], [0, 1], [0.1, 1]], ["a", "a", "b", "b"], [[2, 0]], k=2).predictions.tolist()
     ['a']
     """
-    X, classes, y, T = _checked(X_train, y_train, X_test)
+    X, classes, y, T = checked_training(X_train, y_train, X_test)
     if not 1 <= k <= len(X):
         raise ValueError(f"k is {k}; with {len(X)} training samples it must lie between 1 and {len(X)}")
     X, T = normalised_rows(X, "X_train"), normalised_rows(T, "X_test")
@@ -240,8 +239,16 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     return Probe("knn", classes, classes[probabilities.argmax(axis=1)], probabilities, k=k)
 
 
-def _checked(X_train: Any, y_train: Any, X_test: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return features, classes, coded labels and test features."""
+def checked_training(
+    X_train: Any, y_train: Any, X_test: Any, *, least: int = 2
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return features, classes, coded labels and test features.
+
+    Raises
+    ------
+    ValueError
+        If there is one class, one has fewer than ``least`` samples, shapes disagree, a label is missing or a value not finite.
+    """
     X, T = as_features(X_train, "X_train"), as_features(X_test, "X_test")
     if X.shape[1] != T.shape[1]:
         raise ValueError(f"X_train has {X.shape[1]} columns and X_test {T.shape[1]}")
@@ -254,9 +261,9 @@ def _checked(X_train: Any, y_train: Any, X_test: Any) -> tuple[np.ndarray, np.nd
     counts = np.bincount(y)
     if len(classes) < 2:
         raise ValueError(f"y_train has one class, {classes[0]!s}; a probe needs at least 2")
-    if counts.min() < 2:
+    if counts.min() < least:
         raise ValueError(
-            f"class {classes[counts.argmin()]!s} has {counts.min()} training sample; at least 2 are needed: "
+            f"class {classes[counts.argmin()]!s} has {counts.min()} training sample; at least {least} are needed: "
             "add samples, merge the class with another, or leave it out"
         )
     return X, classes, y, T

@@ -24,6 +24,7 @@ _HOME = {
     "resampling_units": "resampling",
     "two_sample_blocks": "two_samples",
     "two_sample_jackknife": "two_samples",
+    "transformed_jackknife": "transformed",
 }
 __all__ = sorted(_HOME)
 

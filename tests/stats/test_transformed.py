@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from featurespace.stats import jackknife_estimate, transformed_jackknife
+
+
+def test_ends_are_those_of_the_transformed_values(rng):
+    x = rng.uniform(0.2, 0.9, 40)
+    leave_out = (x.sum() - x) / 39
+    found = transformed_jackknife(x.mean(), leave_out, n=40, sizes=np.ones(40), transform="log")
+    inner = jackknife_estimate(np.log(x.mean()), np.log(leave_out), n=40)
+    assert (found.ci_low, found.ci_high) == pytest.approx((np.exp(inner.ci_low), np.exp(inner.ci_high)))
+    assert found.se == pytest.approx(x.std(ddof=1) / 40**0.5) and found.interval == "jackknife, log scale"
+    found = transformed_jackknife(x.mean(), leave_out, n=40, sizes=np.ones(40), transform="logit")
+    assert 0 < found.ci_low < x.mean() < found.ci_high < 1
+
+
+@pytest.mark.parametrize(
+    "value, leave_out, reason",
+    [
+        (1.0, [1.0] * 6, "none: the value is 1, with or without some sample"),
+        (0.9, [0.9, 0.9, 0.9, 0.9, 1.0, 0.9], "none: the value is 1"),
+        (0.0, [0.0] * 6, "none: the value is 0"),
+        (0.5, [np.nan, 0.5, 0.5, 0.5, 0.5, 0.5], "none: the value is undefined when one sample is left out"),
+        (0.5, [0.5] * 4, "none: 4 samples, at least 5 needed"),
+    ],
+)
+def test_no_interval_has_a_reason(value, leave_out, reason):
+    found = transformed_jackknife(value, leave_out, n=len(leave_out), sizes=np.ones(len(leave_out)), transform="logit")
+    assert found.value == value and found.interval.startswith(reason)
+
+
+def test_errors_name_the_reason():
+    with pytest.raises(ValueError, match="transform is 'sqrt'; allowed are 'log', 'logit'"):
+        transformed_jackknife(0.5, [0.5] * 6, n=6, sizes=np.ones(6), transform="sqrt")
+    with pytest.raises(ValueError, match="level is 95"):
+        transformed_jackknife(0.5, [0.5] * 6, n=6, sizes=np.ones(6), transform="log", level=95)
