@@ -110,14 +110,10 @@ def linear_probe(
     ['a', 'b']
     """
     X, classes, y, T = checked_training(X_train, y_train, X_test)
-    path = sorted(float(c) for c in C)
-    if not path or path[0] <= 0 or not math.isfinite(path[-1]):
-        raise ValueError(f"C is {C}; it must hold positive numbers, e.g. {C_PATH}")
-    if folds < 2:
-        raise ValueError(f"folds is {folds}; cross-validation needs at least 2")
+    path = checked_inverses(C, folds)
     Z, T = standardised(X, T)
     onehot = np.eye(len(classes))[y]
-    masks, note = _training_masks(y, groups, folds, rng)
+    masks, note = training_masks(y, groups, folds, rng)
     best, scores = path[len(path) // 2], {}
     # one thread: the products are small, and threads that wait for each other make them ten times slower on a busy
     # machine; it also makes the result independent of the number of cores
@@ -165,7 +161,23 @@ def _cross_validate(
     return scores
 
 
-def _training_masks(y: np.ndarray, groups: Any, folds: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def checked_inverses(C: Sequence[float], folds: int) -> list[float]:
+    """Return the inverse penalties in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If there are none, one is not positive or not finite, or there are fewer than 2 folds.
+    """
+    path = sorted(float(c) for c in C)
+    if not path or path[0] <= 0 or not math.isfinite(path[-1]):
+        raise ValueError(f"C is {C}; it must hold positive numbers, e.g. {C_PATH}")
+    if folds < 2:
+        raise ValueError(f"folds is {folds}; cross-validation needs at least 2")
+    return path
+
+
+def training_masks(y: np.ndarray, groups: Any, folds: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Return the (n, folds) training samples of each fold, and what differs from what was asked."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 

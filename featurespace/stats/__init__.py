@@ -25,6 +25,7 @@ _HOME = {
     "two_sample_blocks": "two_samples",
     "two_sample_jackknife": "two_samples",
     "transformed_jackknife": "transformed",
+    "wilson_estimate": "proportions",
 }
 __all__ = sorted(_HOME)
 
