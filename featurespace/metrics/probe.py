@@ -208,7 +208,7 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     Parameters
     ----------
     X_train : (n, d) array, features, one row a sample
-    y_train : (n,) labels
+    y_train : (n,) labels; one sample a class is enough
     X_test : (m, d) array, features of other samples
     k : neighbours, 1 to n
 
@@ -220,7 +220,7 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     Raises
     ------
     ValueError
-        As `linear_probe`; if k is out of range or a row is zero.
+        If there is one class, shapes disagree, a label is missing, a value is not finite, k is out of range or a row is zero.
 
     Notes
     -----
@@ -235,7 +235,7 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     >>> knn_probe([[1, 0], [0.9, 0.1], [0, 1], [0.1, 1]], ["a", "a", "b", "b"], [[2, 0]], k=2).predictions.tolist()
     ['a']
     """
-    X, classes, y, T = checked_training(X_train, y_train, X_test)
+    X, classes, y, T = checked_training(X_train, y_train, X_test, least=1)
     if not 1 <= k <= len(X):
         raise ValueError(f"k is {k}; with {len(X)} training samples it must lie between 1 and {len(X)}")
     X, T = normalised_rows(X, "X_train"), normalised_rows(T, "X_test")

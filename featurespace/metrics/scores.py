@@ -92,17 +92,22 @@ def probe_scores(
 
 
 def checked_labels(probe: Probe, y_test: Any) -> np.ndarray:
-    """Return the labels of the test samples.
+    """Return the labels of the probe's test samples, as `checked_test_labels`."""
+    return checked_test_labels(y_test, probe.classes, len(probe.predictions))
+
+
+def checked_test_labels(y_test: Any, classes: np.ndarray, n: int) -> np.ndarray:
+    """Return the labels of the n test samples.
 
     Raises
     ------
     ValueError
-        If there are not as many as the probe predicted, or one of them is not among its classes.
+        If there are not n, or one of them is not among the training classes.
     """
     labels = np.asarray(y_test)
-    if labels.shape != probe.predictions.shape:
-        raise ValueError(f"y_test has shape {labels.shape}; the probe predicted {len(probe.predictions)} samples")
-    known = np.isin(labels, probe.classes)
+    if labels.shape != (n,):
+        raise ValueError(f"y_test has shape {labels.shape}; the probe predicted {n} samples")
+    known = np.isin(labels, classes)
     if not known.all():
         raise ValueError(f"class {labels[~known][0]!s} of y_test is not among the training classes; leave it out")
     return labels

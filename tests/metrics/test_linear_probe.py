@@ -138,7 +138,6 @@ def test_knn_in_batches(rng):
     "change, message",
     [
         (lambda X, y, T: (X, np.zeros(30), T), "y_train has one class, 0.0; a probe needs at least 2"),
-        (lambda X, y, T: (X, np.r_[y[:-1], 9], T), "class 9 has 1 training sample; .* leave it out"),
         (lambda X, y, T: (X, y[:-1], T), r"y_train has shape \(29,\)"),
         (lambda X, y, T: (X, [None, *y[1:]], T), "y_train has missing labels"),
         (lambda X, y, T: (X, y, T[:, :1]), "X_train has 3 columns and X_test 1"),
@@ -158,6 +157,7 @@ def test_errors_of_both_probes(rng, function, change, message):
         (lambda X, y, r: linear_probe(X, y, X, rng=r, C=[]), "must hold positive numbers"),
         (lambda X, y, r: linear_probe(X, y, X, rng=r, C=[0, 1]), "must hold positive numbers"),
         (lambda X, y, r: linear_probe(X, y, X, rng=r, folds=1), "folds is 1"),
+        (lambda X, y, r: linear_probe(X, np.r_[y[:-1], 9], X, rng=r), "class 9 has 1 training sample; .* leave it out"),
         (lambda X, y, r: linear_probe(X * 0 + 0.1, y, X, rng=r), "X_train is constant"),
         (lambda X, y, r: linear_probe(X, y, X, rng=r, groups=[1]), "groups has shape"),
         (lambda X, y, r: knn_probe(X, y, X, k=31), "k is 31; with 30 training samples"),
