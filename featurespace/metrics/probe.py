@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -238,17 +238,23 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     X, classes, y, T = checked_training(X_train, y_train, X_test, least=1)
     if not 1 <= k <= len(X):
         raise ValueError(f"k is {k}; with {len(X)} training samples it must lie between 1 and {len(X)}")
-    X, T = normalised_rows(X, "X_train"), normalised_rows(T, "X_test")
     onehot = np.eye(len(classes))[y]
     probabilities = np.empty((len(T), len(classes)))
+    for rows, nearest, weights in voters(X, T, k):
+        votes = np.einsum("mk,mkc->mc", weights, onehot[nearest])
+        # Rounded, because unanimous votes sum to 1 or to 1 - 1e-16, and a ranking (AUC) would break such ties by chance.
+        probabilities[rows] = votes.round(12)
+    return Probe("knn", classes, classes[probabilities.argmax(axis=1)], probabilities, k=k)
+
+
+def voters(X: np.ndarray, T: np.ndarray, k: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield, 512 test rows at a time, which they are, their k nearest training rows and the weights of their votes."""
+    X, T = normalised_rows(X, "X_train"), normalised_rows(T, "X_test")
     for start in range(0, len(T), 512):
         likeness = T[start : start + 512] @ X.T
         nearest = np.argpartition(likeness, len(X) - k, axis=1)[:, len(X) - k :]
         weights = softmax(np.take_along_axis(likeness, nearest, axis=1) / TEMPERATURE, axis=1)
-        votes = np.einsum("mk,mkc->mc", weights, onehot[nearest])
-        # Rounded, because unanimous votes sum to 1 or to 1 - 1e-16, and a ranking (AUC) would break such ties by chance.
-        probabilities[start : start + 512] = votes.round(12)
-    return Probe("knn", classes, classes[probabilities.argmax(axis=1)], probabilities, k=k)
+        yield slice(start, start + len(likeness)), nearest, weights
 
 
 def checked_training(
