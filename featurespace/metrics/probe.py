@@ -96,7 +96,9 @@ def linear_probe(
     optimum as scikit-learn's LogisticRegression, two classes included: probabilities within 1e-3, or 5e-3 at C = 100
     with separable classes, where the optimum is flat.
     Cost O(n d folds K) an iteration, 10-60 iterations for each C; n = 1500, 6 classes: 0.4 s at d = 192, 2 s at
-    d = 1280, on one core.
+    d = 1280, on one core; n = 10,000, 5000 test samples, d = 512, correlated: 8 s (20 probes: 160 s), 240 MB, largest error of
+    a probability 1e-5, where scikit-learn's LogisticRegressionCV with the same folds and C takes 12 s and is off by 0.05 to
+    0.07 at its default tolerance (the same C; 99.6 % of predictions agree).
 
     References
     ----------
