@@ -49,9 +49,8 @@ def probe_scores(
 
     Notes
     -----
-    Accuracy: Wilson interval with n divided by the design effect of the groups, so that 100 % has an interval too;
-    there, where the effect cannot be estimated, a group counts as fully correlated (`wilson_estimate`). Others: percentile
-    bootstrap.
+    Accuracy: `wilson_estimate`, Wilson's interval with n divided by the design effect of the groups, so that 100 % has an
+    interval too. Others: percentile bootstrap.
     Cost O(draws m K): 1000 draws, 750 samples, 6 classes in about 50 ms.
 
     References

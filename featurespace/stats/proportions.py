@@ -11,6 +11,8 @@ from scipy import stats
 from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.resampling import resampling_units
 
+FEW_GROUPS = 5
+
 
 def wilson_estimate(hits: Any, *, groups: Any = None, level: float = 0.95) -> Estimate:
     """Share of hits, in [0, 1], with Wilson's interval, n divided by the design effect of the groups.
@@ -33,8 +35,10 @@ def wilson_estimate(hits: Any, *, groups: Any = None, level: float = 0.95) -> Es
 
     Notes
     -----
-    At 0 and 1, where the design effect cannot be estimated, a group counts as fully correlated. With groups Student's t
-    with G - 1 degrees of freedom. Measured coverage, 500 repeats, 40 groups of 5, shares of 0.7 to 0.95: 93 to 99 %. Cost O(n).
+    Where fewer than 5 groups hold a hit, or a miss, the design effect is a guess, and a group counts as at least fully
+    correlated (so also at 0 and 1). With groups Student's t with G - 1 degrees of freedom. Measured coverage of the 95 %
+    interval, 600 repeats a cell, 15 to 100 groups of 3 to 10, shares of 0.7 to 0.98, correlation in a group 0 to 0.8: 92 to
+    99 % (77 to 99 % without that rule). Cost O(n log n).
 
     References
     ----------
@@ -62,8 +66,8 @@ def wilson_estimate(hits: Any, *, groups: Any = None, level: float = 0.95) -> Es
         residual = np.bincount(codes, weights=hits - share)
         variance = count / (count - 1) * float(np.square(residual).sum()) / n**2
         effective = n if variance == 0 else min(share * (1 - share) / variance, n)
-        if share in (0, 1):  # nothing to estimate the effect from, so a group counts as one observation
-            effective = n**2 / float(np.square(sizes).sum())
+        if min(len(np.unique(codes[hits])), len(np.unique(codes[~hits]))) < FEW_GROUPS:
+            effective = min(effective, n**2 / float(np.square(sizes).sum()))
         name = "Wilson, design effect of groups"
         quantile = float(stats.t.ppf(0.5 + level / 2, count - 1))
     low, high = wilson_interval(share, effective, quantile)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from featurespace.stats import wilson_estimate
 
@@ -11,7 +12,7 @@ def test_wilson_against_statsmodels():
     assert found.interval == "Wilson" and found.se == pytest.approx((0.9 * 0.1 / 50) ** 0.5)
 
 
-@pytest.mark.parametrize("share, correlation", [(0.7, 0.0), (0.95, 0.0), (0.7, 0.8), (0.9, 0.8)])
+@pytest.mark.parametrize("share, correlation", [(0.7, 0.0), (0.95, 0.0), (0.7, 0.8), (0.9, 0.8), (0.95, 0.8)])
 def test_it_covers(rng, share, correlation):
     groups = np.repeat(np.arange(40), 5)
     inside = naive = 0
@@ -25,6 +26,17 @@ def test_it_covers(rng, share, correlation):
         naive += plain.ci_low <= share <= plain.ci_high
     assert 0.915 < inside / 500 <= 0.99  # 3 standard errors of 500 repeats are 0.029
     assert (naive / 500 > 0.92) == (correlation == 0)
+
+
+def test_few_groups_with_a_miss_count_as_fully_correlated():
+    groups, hits = np.arange(200) // 5, np.ones(200, bool)
+    hits[[0, 5]] = False  # two groups of 40 hold a miss each: too few to say that samples of a group are independent
+    found, plain = wilson_estimate(hits, groups=groups), wilson_estimate(hits)
+    z2 = t.ppf(0.975, 39) ** 2 / 40
+    assert (found.ci_low + found.ci_high) / 2 == pytest.approx((0.99 + z2 / 2) / (1 + z2))
+    assert found.ci_low < plain.ci_low - 0.05
+    hits[::20] = False  # eleven groups: hardly any correlation is to be seen
+    assert wilson_estimate(hits, groups=groups).ci_low > wilson_estimate(hits).ci_low - 0.02
 
 
 def test_the_ends_have_intervals():
