@@ -22,9 +22,9 @@ _HOME = {
     "permutation_p": "permutation",
     "permute_units": "permutation",
     "resampling_units": "resampling",
+    "transformed_jackknife": "transformed",
     "two_sample_blocks": "two_samples",
     "two_sample_jackknife": "two_samples",
-    "transformed_jackknife": "transformed",
     "wilson_estimate": "proportions",
 }
 __all__ = sorted(_HOME)

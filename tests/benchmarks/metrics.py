@@ -1,16 +1,10 @@
 """Cost of the metrics beside what a user would take instead: seconds, peak memory, and the error next to them.
 
     make bench-metrics                         everything, some minutes on two cores
-    python tests/benchmarks/metrics.py cka mmd  some parts: cka, streaming, frechet, mmd
+    python tests/benchmarks/metrics.py cka mmd  some parts: cka, streaming, frechet, mmd, probe
 
 Every row runs in a process of its own, so that peak memory is its own. Where a peer would take too long, a part of its
 work is timed and scaled, and the row says so.
-"""How fast and how exact the metrics are, beside other tools on the same input.
-
-    python tests/benchmarks/metrics.py               everything
-    python tests/benchmarks/metrics.py linear_probe  some parts
-
-Each part prints one row of a Markdown table for each tool: what, seconds, peak memory of the arrays it makes, error.
 """
 
 from __future__ import annotations
@@ -20,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -28,9 +23,11 @@ from featurespace.metrics import (
     StreamingCKA,
     cka_matrices,
     frechet_distance,
+    linear_probe,
     mmd2_permutation,
     prepare_cka,
 )
+from featurespace.metrics.probe import C_PATH
 
 Row = dict[str, object]
 
@@ -95,9 +92,9 @@ def cka_floor() -> Row:
 CHUNK, CHUNKS, WIDTH = 10_000, 100, 256
 
 
-def chunks(count: int = CHUNKS) -> Iterator[list[list[np.ndarray]]]:
+def chunks(count: int | None = None) -> Iterator[list[list[np.ndarray]]]:
     mixes = [np.random.default_rng(seed).standard_normal((20, WIDTH)).astype(np.float32) for seed in range(12)]
-    for number in range(count):
+    for number in range(count or CHUNKS):
         rng = np.random.default_rng(1000 + number)
         shared = rng.standard_normal((CHUNK, 20), dtype=np.float32)
         made = [shared @ mix + 3 * rng.standard_normal((CHUNK, WIDTH), dtype=np.float32) + 5 for mix in mixes]
@@ -206,6 +203,58 @@ def mmd_peer() -> Row:
     return {"seconds": alone + (seconds - alone) * 50, "note": "one permutation after the other; 20 timed, scaled"}
 
 
+TRAIN, TEST, CLASSES = 10_000, 5_000, 6
+
+
+def labelled() -> tuple[np.ndarray, np.ndarray]:
+    """Correlated float32 features whose classes overlap, as those of a middle layer."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, CLASSES, TRAIN + TEST)
+    spectrum = np.exp(-np.arange(D) / (D / 8)) + 0.02
+    latent = rng.standard_normal((len(y), D)) * spectrum + 0.15 * spectrum * rng.standard_normal((CLASSES, D))[y]
+    return (latent @ rng.standard_normal((D, D)) / D**0.5 + 1).astype(np.float32), y
+
+
+def standardised(X: np.ndarray) -> np.ndarray:
+    return (X - X[:TRAIN].mean(axis=0, dtype=float)) / X[:TRAIN].std(axis=0, dtype=float)
+
+
+def optimum(X: np.ndarray, y: np.ndarray, C: float) -> np.ndarray:
+    """Probabilities of the test samples at the optimum for C."""
+    from sklearn.linear_model import LogisticRegression
+
+    Z = standardised(X)
+    return LogisticRegression(C=C, tol=1e-9, max_iter=20_000).fit(Z[:TRAIN], y[:TRAIN]).predict_proba(Z[TRAIN:])
+
+
+def probe_ours() -> Row:
+    X, y = labelled()
+    seconds, probe = timed(lambda: linear_probe(X[:TRAIN], y[:TRAIN], X[TRAIN:], rng=np.random.default_rng(0)))
+    error = np.abs(probe.probabilities - optimum(X, y, probe.C)).max()
+    return {
+        "seconds": 20 * seconds,
+        "error": error,
+        "note": f"20 probes with the path of C; 1 timed, scaled; C = {probe.C:g}",
+    }
+
+
+def probe_peer() -> Row:
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
+
+    X, y = labelled()
+    Z = standardised(X)
+    seed = int(np.random.default_rng(0).integers(2**32))  # the folds of `probe_ours`
+    folds = StratifiedKFold(4, shuffle=True, random_state=seed)
+    model = LogisticRegressionCV(Cs=list(C_PATH), cv=folds, scoring="neg_log_loss", max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what its next releases rename
+        seconds, _ = timed(lambda: model.fit(Z[:TRAIN], y[:TRAIN]))
+    C = float(np.ravel(model.C_)[0])
+    error = np.abs(model.predict_proba(Z[TRAIN:]) - optimum(X, y, C)).max()
+    return {"seconds": 20 * seconds, "error": error, "note": f"LogisticRegressionCV, the same folds and C; C = {C:g}"}
+
+
 PARTS: dict[str, dict[str, Callable[[], Row]]] = {
     "cka": {"featurespace": cka_ours, "one pair at a time": cka_peer, "floor": cka_floor},
     "streaming": {"featurespace": streaming_ours, "floor": streaming_floor},
@@ -215,6 +264,7 @@ PARTS: dict[str, dict[str, Callable[[], Row]]] = {
         "nuclear norm": lambda: frechet_row(nuclear_frechet, "QR and singular values; the reference"),
     },
     "mmd": {"featurespace": mmd_ours, "one at a time": mmd_peer},
+    "probe": {"featurespace": probe_ours, "scikit-learn": probe_peer},
 }
 
 
@@ -238,82 +288,3 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
-import sys
-import time
-import tracemalloc
-import warnings
-from collections.abc import Callable
-
-import numpy as np
-from threadpoolctl import threadpool_limits
-
-HEAD = "| part | tool | seconds | peak MB | error |\n|---|---|---|---|---|"
-TRAIN, TEST, WIDTH, CLASSES, REPEATS = 10_000, 5_000, 512, 6, 3
-
-
-def measured(job: Callable[[], object]) -> tuple[object, float, float]:
-    """Return the result, the seconds, and the peak megabytes of a second run, since counting would slow the first."""
-    start = time.perf_counter()
-    result = job()
-    seconds = time.perf_counter() - start
-    tracemalloc.start()
-    job()
-    peak = tracemalloc.get_traced_memory()[1] / 1e6
-    tracemalloc.stop()
-    return result, seconds, peak
-
-
-def row(part: str, tool: str, seconds: float, peak: float, error: str) -> None:
-    print(f"| {part} | {tool} | {seconds:.2f} | {peak:.0f} | {error} |", flush=True)
-
-
-def features(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated float32 features whose classes overlap, as those of a middle layer."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, CLASSES, TRAIN + TEST)
-    spectrum = np.exp(-np.arange(WIDTH) / (WIDTH / 8)) + 0.02
-    latent = (
-        rng.standard_normal((len(y), WIDTH)) * spectrum + 0.15 * spectrum * rng.standard_normal((CLASSES, WIDTH))[y]
-    )
-    return (latent @ rng.standard_normal((WIDTH, WIDTH)) / WIDTH**0.5 + 1).astype(np.float32), y
-
-
-def linear_probe() -> None:
-    """The path of C with 4 stratified folds and a last fit, on the same folds; error is the largest in a probability."""
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-    from sklearn.model_selection import StratifiedKFold
-
-    from featurespace.metrics import linear_probe as ours
-    from featurespace.metrics.probe import C_PATH
-
-    for seed in range(REPEATS):
-        X, y = features(seed)
-        T, X, y = X[TRAIN:], X[:TRAIN], y[:TRAIN]
-        mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
-        Z, scaled = (X - mean) / deviation, (T - mean) / deviation
-        probe, seconds, peak = measured(lambda X=X, y=y, T=T: ours(X, y, T, rng=np.random.default_rng(0)))
-        exact = LogisticRegression(C=probe.C, tol=1e-9, max_iter=20_000).fit(Z, y).predict_proba(scaled)
-        error = np.abs(probe.probabilities - exact).max()
-        part = f"linear probe {TRAIN} x {WIDTH}, {CLASSES} classes"
-        row(part, "featurespace", seconds, peak, f"{error:.0e} (C = {probe.C:g})")
-        fold_seed = int(np.random.default_rng(0).integers(2**32))
-        folds = StratifiedKFold(4, shuffle=True, random_state=fold_seed)
-        model = LogisticRegressionCV(Cs=list(C_PATH), cv=folds, scoring="neg_log_loss", max_iter=1000)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the next releases rename
-            _, seconds, peak = measured(lambda model=model, Z=Z, y=y: model.fit(Z, y))
-        chosen = float(np.ravel(model.C_)[0])
-        exact = LogisticRegression(C=chosen, tol=1e-9, max_iter=20_000).fit(Z, y).predict_proba(scaled)
-        theirs = model.predict_proba(scaled)
-        same = (theirs.argmax(axis=1) == probe.probabilities.argmax(axis=1)).mean()
-        error = np.abs(theirs - exact).max()
-        row(part, "scikit-learn", seconds, peak, f"{error:.0e} (C = {chosen:g}; {same:.1%} of predictions agree)")
-
-
-PARTS: dict[str, Callable[[], None]] = {"linear_probe": linear_probe}
-
-if __name__ == "__main__":
-    print(HEAD)
-    with threadpool_limits(limits=1):  # one core for every tool, as probes take one
-        for name in sys.argv[1:] or PARTS:
-            PARTS[name]()

@@ -3,15 +3,32 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 spec = importlib.util.spec_from_file_location("metric_benchmarks", Path(__file__).with_name("metrics.py"))
 benchmarks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(benchmarks)
+SMALL = {"N": 60, "D": 10, "CHUNK": 20, "CHUNKS": 20, "WIDTH": 6, "TRAIN": 200, "TEST": 50, "CLASSES": 3}
 
 
-def test_the_linear_probe_of_the_benchmark_is_exact(monkeypatch, capsys):
-    for name, value in {"TRAIN": 200, "TEST": 50, "WIDTH": 10, "CLASSES": 3, "REPEATS": 1}.items():
+@pytest.mark.parametrize("part, most", [("cka", 1e-9), ("streaming", 1e-9), ("probe", 1e-3)])
+def test_what_is_timed_is_exact(monkeypatch, part, most):
+    for name, value in SMALL.items():
         monkeypatch.setattr(benchmarks, name, value)
-    benchmarks.PARTS["linear_probe"]()
-    ours, theirs = capsys.readouterr().out.splitlines()
-    assert "featurespace" in ours and "scikit-learn" in theirs
-    assert float(ours.split("|")[5].split()[0]) < 1e-3
+    for tool, run in benchmarks.PARTS[part].items():
+        row = run()
+        assert row["seconds"] > 0 and row["note"]
+        if tool == "featurespace":
+            assert row["error"] < most
+
+
+def test_distances_that_are_timed_agree(rng):
+    X, Y = benchmarks.gaussians(100, 5)
+    values = [
+        function(X, Y)
+        for function in (benchmarks.frechet_distance, benchmarks.root_frechet, benchmarks.nuclear_frechet)
+    ]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-9)
+    X, Y = rng.standard_normal((30, 3)), rng.standard_normal((25, 3))
+    found = benchmarks.mmd2_permutation(X, Y, rng=rng, permutations=9)
+    assert benchmarks.loop_mmd(X, Y, 3)[0] == pytest.approx(found.value)
