@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # What each analysis remembers; see `tables/memo.py`.
 MEMORIES = {
     "similarity": ("cka", "corresponding", "pair"),
-    "probe": ("probe",),
+    "probe": ("probe", "fewshot", "probecontrol"),
     "gap": ("gap", "gapclass", "gapinfluence", *(f"gap{name.replace('_', '')}" for name in DISTANCES)),
     "embedding": ("embedding",),
     "geometry": ("geometry",),
@@ -175,8 +175,9 @@ def _write_tables(
             differences += tested
     if "probe" in config.analyses:
         with progress.stage("probes"):
-            table, tested = probe_tables(stores, pixels, seed=config.seed, progress=progress)
-            run.write_table("probe", table)
+            tables, tested = probe_tables(stores, pixels, seed=config.seed, progress=progress)
+            for name, table in tables.items():
+                run.write_table(name, table)
             differences += tested
     if "gap" in config.analyses:
         with progress.stage("domain gap"):

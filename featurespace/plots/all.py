@@ -11,6 +11,7 @@ from featurespace.files import safe_name
 from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, geometry_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
+from featurespace.plots.few_shot import accuracy_by_shots
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
 
 
@@ -29,6 +30,9 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     probe = tables.get("probe")
     if probe is not None and len(probe):
         yield "probe_by_depth", probe_by_depth(probe, layers)
+    few = tables.get("few_shot")
+    if few is not None and len(few):
+        yield "few_shot", accuracy_by_shots(few, layers)
     gap = tables.get("domain_gap")
     if gap is not None and len(gap):
         yield "domain_gap_by_depth", gap_by_depth(gap, layers)

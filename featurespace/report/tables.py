@@ -39,6 +39,7 @@ def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
         rows = table[(table["probe"] == "linear") & (table["metric"] == "accuracy")]
         for data in dict.fromkeys(rows["data"]):
             yield _by_model(rows[rows["data"] == data], f"Linear probe on {data}, test accuracy (95 % interval)")
+        yield from _learning(run)
     elif name == "domain_gap":
         for metric, title in (("mmd2", "MMD²"), ("frechet_distance_corrected", "Fréchet distance, corrected")):
             for pair, rows in table[table["metric"] == metric].groupby(["data_a", "data_b"], sort=False):
@@ -84,6 +85,25 @@ def _outermost(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 "rows": [[row.name_, row.label, row.group, number(row.p_outside), number(row.witness), number(row.change, 5)]
                          for row in first.rename(columns={"name": "name_"}).fillna("").itertuples()],
             }  # fmt: skip
+
+
+def _learning(run: Run) -> Iterator[dict[str, Any]]:
+    """Show what shuffled labels and few labelled images give in the last layer."""
+    if "probe_control" in run.tables:
+        rows = run.tables["probe_control"]
+        yield {
+            "title": "Ridge probe on the last layer, and on shuffled training labels",
+            "columns": ["data", "model", "accuracy", "on shuffled labels", "difference (95 % interval)", "p"],
+            "rows": [[row["data"], row["model"], number(row["accuracy"]), number(row["shuffled"]), with_interval(row),
+                      number(row["p_value"])] for _, row in rows.iterrows()],
+        }  # fmt: skip
+    if "few_shot" in run.tables:
+        table = run.tables["few_shot"]
+        for data, rows in table[table["metric"] == "accuracy"].groupby("data", sort=False):
+            unit = "groups" if rows["unit"].iloc[0] == "group" else "images"
+            of_shots = rows.assign(layer=[f"{shots:,} {unit} a class" for shots in rows["shots"]])
+            title = f"Ridge probe on the last layer with few training {unit} on {data}"
+            yield _by_model(of_shots, f"{title}, accuracy (95 % interval)")
 
 
 def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:

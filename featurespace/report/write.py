@@ -40,7 +40,7 @@ CHAPTERS = (
     ("Probe", "A linear classifier is trained on each layer's features of the training images and tested once on images it "
      "has not seen; its regularisation is chosen within the training images. It shows what can be read from a layer "
      "with one linear step, not what the network uses. Intervals say how much the test images could vary, not how much "
-     "another training would.", "probe", ("probe_by_depth",)),
+     "another training would.", "probe", ("probe_by_depth", "few_shot")),
     ("Domain gap", "MMD² is zero when two sets of features have the same distribution; p comes from permuting the images "
      "(whole groups where there are groups) and is the test; the interval is a jackknife and wider than need be for a "
      "small gap, so it can hold zero where p is small. The kernel's width is chosen for each layer, so compare its size between "
@@ -51,7 +51,7 @@ CHAPTERS = (
      "variance spreads over (debiased; pairs within a group left out). Anisotropy is the mean cosine between two images: near 1, "
      "all point one way. Uniformity, at most 0, is lower the more evenly images spread over the sphere of directions.",
      "geometry", ("participation_ratio", "anisotropy", "uniformity", "effective_rank", "spectrum_decay", "intrinsic_dimension",
-                  "silhouette", "fisher_ratio", "dead_units", "constant_units")),
+                  "silhouette", "fisher_ratio", "log_me", "h_score", "dead_units", "constant_units")),
     ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "
      "neighbours in the picture are neighbours in the features. Distances between clusters and their sizes mean "
      "nothing in UMAP.", "embedding", ("umap_", "pca_")),
@@ -59,6 +59,7 @@ CHAPTERS = (
 )  # fmt: skip
 
 CAPTIONS = {
+    "few_shot": "Accuracy from few labelled images: mean of 20 draws, whose interval counts training and test images as chance.",
     "participation_ratio": "Directions that the variance of each layer spreads over.",
     "anisotropy": "Mean cosine between two images in each layer.",
     "uniformity": "Uniformity of each layer (lower is more even).",
@@ -67,6 +68,8 @@ CAPTIONS = {
     "intrinsic_dimension": "Intrinsic dimension of each layer.",
     "silhouette": "Silhouette of the classes in each layer.",
     "fisher_ratio": "Variance between classes over that within, in each layer.",
+    "log_me": "LogME of each layer: the evidence for a linear model of the classes.",
+    "h_score": "H-score of each layer: variance between the classes of whitened features.",
     "dead_units": "Share of channels that are never active.",
     "constant_units": "Share of channels that never change.",
     "cka_convergence": "CKA at n/8, n/4, n/2 and all n images (whole groups where there are groups).",

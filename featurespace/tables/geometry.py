@@ -17,6 +17,7 @@ from featurespace.metrics.intrinsic import intrinsic_dimension, intrinsic_dimens
 from featurespace.metrics.participation import participation_ratio_jackknife
 from featurespace.metrics.separation import fisher_ratio, silhouette
 from featurespace.metrics.spectrum import effective_rank, spectrum_decay
+from featurespace.metrics.transferability import h_score, log_me
 from featurespace.options import DEFAULT_PROPERTIES
 from featurespace.progress import Progress, shortened
 from featurespace.stats.blocks import block_jackknife
@@ -91,6 +92,8 @@ PROPERTIES: dict[str, Property] = {
     "intrinsic_dimension_mle": _by_nearest_groups(_mle),
     "silhouette": _of_classes(silhouette),
     "fisher_ratio": _of_classes(fisher_ratio),
+    "log_me": _of_classes(log_me),
+    "h_score": _of_classes(h_score),
     "dead_units": _counted(dead_units),
     "constant_units": _counted(constant_units),
 }

@@ -3,48 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from featurespace import seeding
-from featurespace.data.splits import train_test_rows
-from featurespace.errors import FeaturespaceError
 from featurespace.files import hash_array
+from featurespace.metrics.class_scores import per_class_scores
 from featurespace.metrics.probe import knn_probe, linear_probe
 from featurespace.metrics.scores import probe_scores
 from featurespace.progress import Progress, shortened
 from featurespace.tables.differences import probe_differences
+from featurespace.tables.learning import learning_tables
 from featurespace.tables.memo import Result
-from featurespace.tables.schema import PROBE, interval_columns, validate
+from featurespace.tables.schema import PROBE, PROBE_BY_CLASS, interval_columns, validate
+from featurespace.tables.splits import Split, probe_split
 from featurespace.tables.stores import Stores
 
-MIN_PER_CLASS = 2  # training images; with one, no cross-validation can hold any back
 PIXELS = "pixels"  # the baseline's name in the column `model`
 PIXEL_SIDE = 32  # images are scaled to this height and width for the baseline
 PIXEL_LAYER = f"{PIXEL_SIDE} x {PIXEL_SIDE} px"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Training and test rows of a data set, with labels and groups."""
-
-    train: np.ndarray
-    test: np.ndarray
-    labels: np.ndarray
-    groups: np.ndarray | None
-
-    def take(self, rows: np.ndarray) -> np.ndarray | None:
-        """Groups of the given rows."""
-        return None if self.groups is None else self.groups[rows]
-
-
 def probe_tables(
     stores: Stores, pixels: Mapping[str, np.ndarray], *, seed: int, progress: Progress | None = None
-) -> tuple[pd.DataFrame, list[dict]]:
-    """Return accuracy, balanced accuracy and macro AUC of two probes per layer, and the rows of the paired tests.
+) -> tuple[dict[str, pd.DataFrame], list[dict]]:
+    """Return the tables probe, probe_by_class and those of `learning_tables`, and the rows of the paired tests.
+
+    Accuracy, balanced accuracy and macro AUC of two probes per layer; recall, precision, F1 and AUC of each class.
 
     The linear probe is multinomial logistic regression on standardised features; its C is chosen by cross-validation
     within the training split (by group). Folds and test samples are the same for every model and layer. ``pixels``
@@ -54,10 +41,13 @@ def probe_tables(
     progress = progress or Progress()
     rows: list[dict] = []
     differences: list[dict] = []
+    by_class: list[dict] = []
+    splits: dict[str, Split] = {}
     for data in stores.data:
-        split = _split(stores, data, seed=seed, progress=progress)
+        split = probe_split(stores, data, seed=seed, progress=progress)
         if split is None:
             continue
+        splits[data] = split
         jobs = [
             (model, layer, stores.features(model, data, layer), stores.content(model, data, [layer]))
             for model in stores.models
@@ -74,7 +64,8 @@ def probe_tables(
                 make = partial(_probe_rows, X, split, key, seed=seed)
                 try:
                     result = stores.memo.recall("probe", {**key, **content, "seed": seed}, make)
-                    rows += result.rows
+                    rows += [row for row in result.rows if "label" not in row]
+                    by_class += [row for row in result.rows if "label" in row]
                     correct[model, layer] = result.arrays["correct"]
                 except ValueError as error:
                     failures.setdefault(str(error), []).append(f"{model} {layer}")
@@ -82,61 +73,9 @@ def probe_tables(
         for reason, places in failures.items():
             progress.say(f"no probe on {data!r} for {shortened(places)}: {reason}")
         differences += probe_differences(stores, data, correct, split.take(split.test), (PIXELS, PIXEL_LAYER))
-    return validate(rows, PROBE), differences
-
-
-def _split(stores: Stores, data: str, *, seed: int, progress: Progress) -> Split | None:
-    labels = stores.column(data, "label")
-    if labels is None:
-        progress.say(f"no probe on {data!r}: its images have no labels (class folders, or a column 'label')")
-        return None
-    if len(set(labels) - {""}) < 2:
-        progress.say(f"no probe on {data!r}: all labels are {str(labels[0])!r}; a probe needs two classes")
-        return None
-    try:
-        train, test, how = train_test_rows(stores.samples(data), rng=seeding.child(seed, "split"))
-    except FeaturespaceError as error:
-        progress.say(f"no probe on {data!r}: {error}")
-        return None
-    _tell_left_out(stores.samples(data), np.r_[train, test], data, progress)
-    names, counts = np.unique(labels[train], return_counts=True)
-    learnable = names[counts >= MIN_PER_CLASS]
-    kept = [rows[np.isin(labels[rows], learnable)] for rows in (train, test)]
-    lost = len(train) + len(test) - len(kept[0]) - len(kept[1])
-    if lost:
-        classes = sorted(set(labels[np.r_[train, test]]) - set(learnable))
-        progress.say(
-            f"probe on {data!r}: {lost} images of {len(classes)} classes with fewer than {MIN_PER_CLASS} training images are "
-            f"left out ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
-        )
-    if len(learnable) < 2 or not len(kept[1]):
-        progress.say(
-            f"no probe on {data!r}: {len(learnable)} classes have {MIN_PER_CLASS} training images or more, and {len(kept[1])} "
-            "test images are of those; a probe needs two such classes and a test image"
-        )
-        return None
-    groups = stores.column(data, "group")
-    shared = set() if groups is None else set(groups[kept[0]]) & set(groups[kept[1]])
-    if shared:
-        progress.say(
-            f"probe on {data!r}: {len(shared)} groups are in training and test ({shortened(sorted(shared))}), so the test "
-            "tells less about new groups than it seems; leave the column 'split' out to split by group"
-        )
-    progress.say(f"probe on {data!r}: {len(kept[0])} training and {len(kept[1])} test images, {how}")
-    return Split(kept[0], kept[1], labels, groups)
-
-
-def _tell_left_out(samples: pd.DataFrame, used: np.ndarray, data: str, progress: Progress) -> None:
-    rest = samples.drop(index=samples.index[used])
-    unlabelled = rest["label"].isna()
-    splits = rest["split"][~unlabelled].fillna("").value_counts().sort_index(ascending=False)
-    parts = [f"{count} {f'of split {split}' if split else 'without split'}" for split, count in splits.items()]
-    parts += [f"{unlabelled.sum()} without label"] if unlabelled.any() else []
-    if parts:
-        verb = "takes" if len(rest) == 1 else "take"
-        first, *more = parts
-        counted = first.replace(" ", " image " if first.startswith("1 ") else " images ", 1)
-        progress.say(f"probe on {data!r}: {' and '.join([counted, *more])} {verb} no part")
+    learning = learning_tables(stores, splits, seed=seed, progress=progress)
+    tables = {"probe": validate(rows, PROBE), "probe_by_class": validate(by_class, PROBE_BY_CLASS), **learning}
+    return tables, differences
 
 
 def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
@@ -160,6 +99,11 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
                 {"probe": name, **key, "metric": metric, **counts, "hyperparameter": parameter, "chance": chance,
                  **interval_columns(estimate)}
             )  # fmt: skip
+    scores_of = per_class_scores(fitted["linear"], y_test, groups=split.take(split.test))
+    rows += [
+        {"probe": "linear", **key, "label": str(label), "metric": metric, "n": estimate.n, **interval_columns(estimate)}
+        for label, scores in scores_of.items() for metric, estimate in scores.items()
+    ]  # fmt: skip
     return Result(rows, {"correct": fitted["linear"].predictions == y_test})
 
 

@@ -39,6 +39,35 @@ PROBE = Schema(
     ("probe", "model", "layer", "data", "metric"),
 )  # fmt: skip
 
+PROBE_BY_CLASS = Schema(
+    "probe_by_class",
+    {
+        "probe": "string", "model": "string", "layer": "string", "data": "string", "label": "string", "metric": "string",
+        "value": "float64", "ci_low": "float64", "ci_high": "float64", "n": "int64", **INTERVAL,
+    },
+    ("probe", "model", "layer", "data", "label", "metric"),
+)  # fmt: skip
+
+FEW_SHOT = Schema(
+    "few_shot",
+    {
+        "probe": "string", "model": "string", "layer": "string", "data": "string", "shots": "int64", "metric": "string",
+        "value": "float64", "ci_low": "float64", "ci_high": "float64", "n_train": "float64", "n_test": "int64",
+        "repeats": "int64", **INTERVAL,
+    },
+    ("probe", "model", "layer", "data", "shots", "metric"),
+)  # fmt: skip
+
+PROBE_CONTROL = Schema(
+    "probe_control",
+    {
+        "probe": "string", "model": "string", "layer": "string", "data": "string", "metric": "string", "value": "float64",
+        "ci_low": "float64", "ci_high": "float64", "p_value": "float64", "accuracy": "float64", "shuffled": "float64",
+        "permutations": "int64", "n_train": "int64", "n_test": "int64", **INTERVAL,
+    },
+    ("probe", "model", "layer", "data", "metric"),
+)  # fmt: skip
+
 DOMAIN_GAP = Schema(
     "domain_gap",
     {
@@ -189,6 +218,9 @@ SCHEMAS = {
     for schema in (
         SIMILARITY,
         PROBE,
+        PROBE_BY_CLASS,
+        FEW_SHOT,
+        PROBE_CONTROL,
         DOMAIN_GAP,
         DOMAIN_GAP_BY_CLASS,
         GAP_INFLUENCE,

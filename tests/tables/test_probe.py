@@ -2,7 +2,7 @@ import pytest
 
 from featurespace.data.samples import make_samples
 from featurespace.progress import Progress
-from featurespace.tables.probe import _split
+from featurespace.tables.splits import probe_split as _split
 
 
 class Samples:

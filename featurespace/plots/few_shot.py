@@ -1,0 +1,51 @@
+"""How accuracy grows with the number of labelled images."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from featurespace.plots.style import (
+    MARKERS,
+    PAGE_MM,
+    band_text,
+    controls,
+    draw_line,
+    legend_below,
+    model_colours,
+    new_figure,
+    panel_grid,
+    styled,
+)
+
+
+@styled
+def accuracy_by_shots(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "balanced_accuracy") -> Figure:
+    """Draw what a probe on the last layer reads from few labelled images a class, one panel a data set."""
+    rows = table[table["metric"] == metric]
+    domains = list(dict.fromkeys(rows["data"]))
+    down, across = panel_grid(len(domains), across=2)
+    figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 14 + 56 * down)
+    panels = figure.subplots(down, across, squeeze=False)
+    colours = model_colours(layers)
+    for axes, data in zip(panels.flat, domains):
+        on_data = rows[rows["data"] == data]
+        for number, (model, colour) in enumerate(colours.items()):
+            line = on_data[on_data["model"] == model].sort_values("shots")
+            if len(line):
+                draw_line(axes, line["shots"], line, colour=colour, label=model, marker=MARKERS[number % len(MARKERS)],
+                          dashed=model in controls(layers))  # fmt: skip
+        counts = sorted(set(on_data["shots"]))
+        axes.set_xscale("log")
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
+        axes.set_ylim(0, 1)
+        unit = "groups" if (on_data["unit"] == "group").all() else "images"
+        axes.set_xlabel(f"training {unit} a class")
+        axes.set_title(f"{data} (n = {on_data['n_test'].iloc[0]:,} test images{band_text(on_data)})")
+        axes.grid(axis="y", linewidth=0.3, alpha=0.5)
+    for axes in list(panels.flat)[len(domains) :]:
+        axes.set_axis_off()
+    panels[0, 0].set_ylabel(f"{metric.replace('_', ' ')}, ridge probe")
+    legend_below(figure, panels[0, 0])
+    return figure
