@@ -282,7 +282,7 @@ def test_a_row_of_zeros_has_no_mutual_neighbours_and_the_rest_stands(tmp_path, t
     models = [f"a=test_resnet@{checkpoints[0]}", f"t={tmp_path / 't.csv'}"]
     run = fs.analyze(models, [f"b={two_domains[0]}"], tmp_path / "r", image_size=32, only="similarity", control=False, layers="stages", progress=progress)  # fmt: skip
     assert any("no mutual_knn on 'b'" in each and "rows of zeros" in each for each in progress.messages)
-    assert set(run.tables["similarity"]["metric"]) == {"cka_debiased", "procrustes_distance"}
+    assert set(run.tables["similarity"]["metric"]) == {"cka_debiased", "cka_between_groups", "procrustes_distance"}
 
 
 def command(*arguments, monkeypatch, capsys):
