@@ -133,7 +133,9 @@ class AnalyzeConfig(BaseModel):
 
 
 def _names(value: Any, choices: Sequence[str], kind: str) -> Sequence[str]:
-    """Return names given as a list or as one text with commas; an unknown one is an error with the closest."""
+    """Return names given as a list, as one text with commas or as "all"; an unknown one is an error with the closest."""
+    if value == "all":
+        return choices
     if isinstance(value, str):
         value = [each.strip() for each in value.split(",") if each.strip()]
     if not isinstance(value, list | tuple):

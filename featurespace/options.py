@@ -38,13 +38,17 @@ ANALYZE = {
     "only": Option(None, "Analyses to make, separated by commas: " + ", ".join(ANALYSES) + ". All by default."),
     "measures": Option(
         DEFAULT_MEASURES,
-        "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + ".",
+        "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + "; or all.",
     ),
     "distances": Option(
-        (), "Distances of two data sets beside MMD² and Fréchet, separated by commas: " + ", ".join(DISTANCES) + "."
+        (),
+        "Distances of two data sets beside MMD² and Fréchet, separated by commas: "
+        + ", ".join(DISTANCES)
+        + "; or all.",
     ),
     "properties": Option(
-        DEFAULT_PROPERTIES, "Properties of a layer by itself, separated by commas: " + ", ".join(PROPERTIES) + "."
+        DEFAULT_PROPERTIES,
+        "Properties of a layer by itself, separated by commas: " + ", ".join(PROPERTIES) + "; or all.",
     ),
     "limit": Option(
         None, "Use at most this many images of each data set, stratified by label and drawn with the seed."

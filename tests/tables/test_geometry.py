@@ -51,7 +51,7 @@ def test_every_property_can_be_asked_for(two_domains, checkpoints, tmp_path):
         [f"m=test_resnet@{checkpoints[0]}"],
         [f"d={two_domains[0]}"],
         tmp_path / "r",
-        properties=",".join(PROPERTIES),
+        properties="all",
         **options,
     )
     table = run.tables["geometry"].query("layer == 'pooled'").set_index("metric")

@@ -149,7 +149,7 @@ def test_every_measure_can_be_asked_for(two_domains, checkpoints, tmp_path):
     assert set(MEASURES) == set(KNOWN)
     models = [f"before=test_resnet@{checkpoints[0]}", f"after=test_resnet@{checkpoints[1]}"]
     options = {"image_size": 32, "layers": "stages", "only": "similarity", "control": False}
-    run = fs.analyze(models, [f"d={two_domains[0]}"], tmp_path / "r", measures=",".join(MEASURES), **options)
+    run = fs.analyze(models, [f"d={two_domains[0]}"], tmp_path / "r", measures="all", **options)
     table = run.tables["similarity"]
     last = table[
         (table["layer_a"] == "pooled") & (table["layer_b"] == "pooled") & (table["model_a"] != table["model_b"])
@@ -219,7 +219,7 @@ def test_every_distance_can_be_asked_for(two_domains, checkpoints, tmp_path):
     from featurespace.tables.distances import DISTANCES as KNOWN
 
     assert set(DISTANCES) == set(KNOWN)
-    options = {"image_size": 32, "layers": "maxpool", "only": "gap", "control": False, "distances": ",".join(DISTANCES)}
+    options = {"image_size": 32, "layers": "maxpool", "only": "gap", "control": False, "distances": "all"}
     data = [f"bright={two_domains[0]}", f"dark={two_domains[1]}"]
     run = fs.analyze([f"m=test_resnet@{checkpoints[0]}"], data, tmp_path / "r", **options)
     table = run.tables["domain_gap"].set_index("metric")
