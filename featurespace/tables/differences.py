@@ -14,7 +14,7 @@ from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.resampling import jackknife_estimate, resampling_units
 from featurespace.tables.arms import arm_rows
 from featurespace.tables.schema import DIFFERENCES, interval_columns, validate
-from featurespace.tables.stores import Stores, corresponding_layers
+from featurespace.tables.stores import Stores, compared_layers, corresponding_layers
 
 FAMILY = ["analysis", "metric", "data", "a", "b"]  # Holm's correction is over the layers of one comparison
 
@@ -62,16 +62,10 @@ def probe_differences(
     means = {key: mean_estimate(values, groups) for key, values in correct.items()}
     n = len(next(iter(correct.values()))) if correct else 0
     sizes = np.bincount(resampling_units(groups, n)[0]) if groups is not None else None
-    for model_a, model_b in combinations(stores.models, 2):
-        if model_b in stores.untrained and stores.controls.get(model_a) != model_b:
-            continue  # a model is compared with its own control only
-        for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-            # A later model against an earlier one, as after against before; but a model against its control.
-            ends = [(model_b, layer_b), (model_a, layer_a)]
-            (a, layer), (b, other) = ends[::-1] if model_b in stores.untrained else ends
-            if (a, layer) in means and (b, other) in means:
-                key = {"a": a, "b": b, "layer": _both(layer, other)}
-                rows.append(_row("probe", "accuracy", data, key, means[a, layer], means[b, other], sizes))
+    for (a, layer), (b, other) in compared_layers(stores):
+        if (a, layer) in means and (b, other) in means:
+            key = {"a": a, "b": b, "layer": _both(layer, other)}
+            rows.append(_row("probe", "accuracy", data, key, means[a, layer], means[b, other], sizes))
     pixels = means.get(baseline)
     for (model, layer), mean in means.items():
         if pixels is not None and model != baseline[0]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from featurespace.metrics.kernel_test import PooledKernel, two_sample_estimate
 from featurespace.tables.schema import interval_columns
-from featurespace.tables.stores import Stores, corresponding_layers
+from featurespace.tables.stores import Stores, compared_layers
 
 Arrays = Mapping[tuple[str, str, str, str], Mapping[str, np.ndarray]]
 
@@ -25,15 +25,10 @@ def gap_differences(stores: Stores, rows: list[dict], arrays: Arrays) -> list[di
     }
     found = []
     for data_a, data_b in combinations(stores.data, 2):
-        for model_a, model_b in combinations(stores.models, 2):
-            if model_b in stores.untrained and stores.controls.get(model_a) != model_b:
-                continue
-            for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-                ends = [(model_b, layer_b), (model_a, layer_a)]
-                first, second = ends[::-1] if model_b in stores.untrained else ends
-                places = [(*each, data_a, data_b) for each in (first, second)]
-                if all(place in values for place in places):
-                    found.append(_row(f"{data_a} to {data_b}", values, arrays, places))
+        for pair in compared_layers(stores):
+            places = [(*each, data_a, data_b) for each in pair]
+            if all(place in values for place in places):
+                found.append(_row(f"{data_a} to {data_b}", values, arrays, places))
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.resampling import resampling_units
 from featurespace.tables.memo import Result
 from featurespace.tables.schema import GEOMETRY, interval_columns, validate
-from featurespace.tables.stores import Stores, corresponding_layers
+from featurespace.tables.stores import Stores, compared_layers
 
 Property = Callable[..., Estimate]  # f(X, labels, groups, rng)
 
@@ -156,16 +155,11 @@ def _differences(
     for data in stores.data:
         groups = stores.column(data, "group")
         for name in properties:
-            for model_a, model_b in combinations(stores.models, 2):
-                if model_b in stores.untrained and stores.controls.get(model_a) != model_b:
+            for first, second in compared_layers(stores):
+                pair = [estimates.get((name, *each, data)) for each in (first, second)]
+                if pair[0] is None or pair[1] is None or pair[0].leave_one_out is None:
                     continue
-                for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
-                    ends = [(model_b, layer_b), (model_a, layer_a)]
-                    first, second = ends[::-1] if model_b in stores.untrained else ends
-                    pair = [estimates.get((name, *each, data)) for each in (first, second)]
-                    if pair[0] is None or pair[1] is None or pair[0].leave_one_out is None:
-                        continue
-                    rows.append(_difference(name, data, first, second, pair[0], pair[1], groups))
+                rows.append(_difference(name, data, first, second, pair[0], pair[1], groups))
     return rows
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -128,3 +129,16 @@ def corresponding_layers(layers_a: list[str], layers_b: list[str]) -> list[tuple
     partner = [round(index * (len(short) - 1) / max(1, len(long) - 1)) for index in range(len(long))]
     pairs = [(long[index], short[each]) for index, each in enumerate(partner)]
     return pairs if a_is_long else [(a, b) for b, a in pairs]
+
+
+def compared_layers(stores: Stores) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    """Yield each two (model, layer) whose difference is tested, the first less the second.
+
+    A later model less an earlier one, as after less before; but a model less its own control, and no other control.
+    """
+    for model_a, model_b in combinations(stores.models, 2):
+        if model_b in stores.untrained and stores.controls.get(model_a) != model_b:
+            continue
+        for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b)):
+            ends = (model_b, layer_b), (model_a, layer_a)
+            yield ends[::-1] if model_b in stores.untrained else ends
