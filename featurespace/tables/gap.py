@@ -118,10 +118,13 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> Result:
     names = (key["data_a"], key["data_b"])
     K, _ = rbf_matrix(X.astype(float), Y.astype(float), None)
     pairs = tuple(groups.values())
-    estimate = kernel_estimate(pooled_kernel_across(K.copy(), len(X), *pairs), level=0.95)
+    grouped = groups["groups_x"] is not None
+    across = pooled_kernel_across(K.copy(), len(X), *pairs) if grouped else None
+    whole = pooled_kernel(K, len(X), *pairs)
+    # Without groups every pair is one of two units, and the kernel, of many gigabytes perhaps, need not be there twice.
+    estimate = kernel_estimate(across or whole, level=0.95)
     # The same permutations and blocks for every model and layer.
     rng = seeding.child(seed, "permutation", *names)
-    whole = pooled_kernel(K, len(X), *pairs)
     test = kernel_test(whole, rng=rng, permutations=PERMUTATIONS)
     corrected = frechet_distance_corrected(X, Y, rng=seeding.child(seed, "blocks", *names), **groups)
     plain = {
