@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace import seeding
+from featurespace.metrics.arrays import as_two_samples
 from featurespace.metrics.frechet import frechet_distance
 from featurespace.metrics.frechet_jackknife import frechet_distance_corrected
 from featurespace.metrics.kernel_jackknife import mmd2_jackknife
@@ -116,7 +117,7 @@ def groups_of(stores: Stores, data_a: str, data_b: str) -> dict[str, Any]:
 def _gap_rows(stores: Stores, key: dict, *, seed: int) -> Result:
     (X, Y), groups = _sides(stores, key)
     names = (key["data_a"], key["data_b"])
-    K, _ = rbf_matrix(X.astype(float), Y.astype(float), None)
+    K, _ = rbf_matrix(*as_two_samples(X, Y), None)
     pairs = tuple(groups.values())
     grouped = groups["groups_x"] is not None
     across = pooled_kernel_across(K.copy(), len(X), *pairs) if grouped else None
