@@ -12,7 +12,7 @@ from scipy import stats
 from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.proportions import wilson_interval
-from featurespace.stats.resampling import jackknife_variance, resampling_units
+from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance, resampling_units
 
 FEW_ERRORS = 5
 """Below this many units on the wrong side the variance that can be seen is not to be trusted, as of any proportion."""
@@ -126,7 +126,7 @@ def auc_interval(found: Estimate, sizes: np.ndarray, rarer: int) -> Estimate:
         if 2 * rarer < effective:
             effective, name = 2.0 * rarer, "Wilson, few errors"
     else:
-        quantile = float(stats.t.ppf(0.5 + found.level / 2, rarer - 1))
+        quantile = float(stats.t.ppf(0.5 + found.level / 2, min(rarer - 1, degrees_of_freedom(sizes))))
     if math.isinf(effective):  # half of the pairs in every way: no variance, and no bound
         return replace(
             found, interval="none: every unit left out gives the same value", ci_low=math.nan, ci_high=math.nan

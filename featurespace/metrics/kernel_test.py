@@ -12,7 +12,7 @@ from scipy import stats
 
 from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.permutation import permutation_p, permute_units
-from featurespace.stats.resampling import jackknife_variance, resampling_units
+from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance, resampling_units
 
 LEVEL = 0.95
 
@@ -214,7 +214,7 @@ def two_sample_estimate(
 ) -> tuple[Estimate, float]:
     """Return a value with its interval from the values without each unit of X and of Y, and the two-sided p of zero.
 
-    The delete-m_j jackknife variances of the two samples add up (Welch-Satterthwaite degrees of freedom).
+    The jackknife variances of the two samples add up (Welch-Satterthwaite degrees of freedom).
     """
     n, unit, count = like.n_x + like.n_y, like.unit, len(like.sizes)
     reason = like.no_leave_outs
@@ -232,12 +232,12 @@ def two_sample_estimate(
 
 
 def two_sample_se(value: float, leave_out: Sequence[np.ndarray], kernel: PooledKernel) -> tuple[float, float]:
-    """Return the standard error, and the degrees of freedom, from the delete-m_j jackknife of each sample by itself."""
+    """Return the standard error, and the degrees of freedom, from the jackknife of each sample by itself."""
     sizes = kernel.sizes[: kernel.count_x], kernel.sizes[kernel.count_x :]
     variances = [jackknife_variance(value, each, own.astype(float))[1] for each, own in zip(leave_out, sizes)]
     total = sum(variances)
     if total == 0:
         return 0.0, math.nan
     # Welch-Satterthwaite
-    freedom = 1 / sum((variance / total) ** 2 / (len(each) - 1) for variance, each in zip(variances, leave_out))
+    freedom = 1 / sum((variance / total) ** 2 / degrees_of_freedom(own) for variance, own in zip(variances, sizes))
     return math.sqrt(total), freedom

@@ -15,7 +15,7 @@ from featurespace.metrics.probe import Probe, checked_training, knn_probe, linea
 from featurespace.metrics.scores import checked_test_labels
 from featurespace.stats.estimate import Estimate, too_few
 from featurespace.stats.proportions import wilson_interval
-from featurespace.stats.resampling import jackknife_variance, resampling_units
+from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance, resampling_units
 
 PROBES = ("ridge", "linear", "knn")
 
@@ -200,9 +200,9 @@ def _estimate(
     lasting = max(between - float(np.sum(own)) / (len(own) - 1), 0.0)
     of_draws = between / len(values) + lasting * shared
     total = of_test + of_draws
-    freedom, effective = count - 1.0, float(count)
+    freedom, effective = degrees_of_freedom(units), float(count)
     if total > 0:
-        freedom = total**2 / (of_test**2 / (count - 1) + of_draws**2 / (len(values) - 1))
+        freedom = total**2 / (of_test**2 / degrees_of_freedom(units) + of_draws**2 / (len(values) - 1))
         effective = value * (1 - value) / total
     low, high = wilson_interval(value, effective, float(student.ppf(0.975, freedom)))
     name = f"Wilson, jackknife over test {unit}s and {len(values)} draws of training {unit}s"

@@ -15,7 +15,7 @@ from featurespace.metrics.arrays import as_features, normalised_rows
 from featurespace.metrics.logistic import logits_of, principal_axes, softmax_path
 from featurespace.metrics.scores import probe_scores
 from featurespace.metrics.standardised import standardised
-from featurespace.stats.resampling import resampling_units
+from featurespace.stats.resampling import is_missing, resampling_units
 
 __all__ = ["Probe", "knn_probe", "linear_probe", "probe_scores"]
 
@@ -275,7 +275,7 @@ def checked_training(
     labels = np.asarray(y_train)
     if labels.shape != (len(X),):
         raise ValueError(f"y_train has shape {labels.shape}; it needs one label for each of the {len(X)} rows")
-    if any(label is None or label != label for label in labels.tolist()):
+    if any(is_missing(label) for label in labels.tolist()):
         raise ValueError("y_train has missing labels; leave such samples out")
     classes, y = np.unique(labels, return_inverse=True)
     counts = np.bincount(y)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from featurespace.metrics.arrays import as_features, centred, narrow, tamed
+from featurespace.stats.resampling import is_missing
 
 
 def log_me(X: Any, y: Any) -> float:
@@ -238,7 +239,7 @@ def _labelled(X: Any, y: Any, name: str = "X") -> tuple[np.ndarray, np.ndarray, 
     X, labels = as_features(X, name), np.asarray(y)
     if labels.shape != (len(X),):
         raise ValueError(f"y has shape {labels.shape}; it needs one label for each of the {len(X)} rows")
-    if any(label is None or label != label for label in labels.tolist()):
+    if any(is_missing(label) for label in labels.tolist()):
         raise ValueError("y has missing labels; leave such samples out")
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:

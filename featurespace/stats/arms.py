@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from featurespace.stats.estimate import Estimate
-from featurespace.stats.resampling import jackknife_estimate
+from featurespace.stats.resampling import degrees_of_freedom, jackknife_estimate
 
 ONE_SEED = "one seed in an arm cannot separate the way of training from its seed; at least 2 seeds an arm are needed"
 
@@ -90,7 +90,8 @@ def arm_difference(
             value, n=first.n, unit=first.unit, n_groups=first.n_groups, reason=reason, level=level
         )
         return bare, 1.0 if value == 0 else math.nan
-    degrees = [of_samples.n_groups - 1, len(a) - 1, len(b) - 1]
+    weights = np.ones(of_samples.n_groups) if sizes is None else np.asarray(sizes)
+    degrees = [degrees_of_freedom(weights), len(a) - 1, len(b) - 1]
     freedom = total**2 / sum(part**2 / df for part, df in zip(parts, degrees))
     se = math.sqrt(total)
     half = float(student.ppf(0.5 + level / 2, freedom)) * se

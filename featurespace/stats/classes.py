@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.stats.resampling import resampling_units
+from featurespace.stats.resampling import is_missing, resampling_units
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _labels(labels: Any, n: int, name: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels of {name} have shape {labels.shape}; it needs one class for each of the {n} samples")
-    missing = np.array([label is None or label != label for label in labels.tolist()], dtype=bool)
+    missing = np.array([is_missing(label) for label in labels.tolist()], dtype=bool)
     if missing.any():
         raise ValueError(f"labels of {name} has {int(missing.sum())} missing, the first in row {int(missing.argmax())}")
     return labels.astype(str) if labels.dtype == object else labels

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from featurespace.stats.estimate import Estimate
-from featurespace.stats.resampling import jackknife_estimate
+from featurespace.stats.resampling import degrees_of_freedom, jackknife_estimate
 
 
 def paired_jackknife(a: Estimate, b: Estimate, *, sizes: np.ndarray | None = None) -> tuple[Estimate, float]:
@@ -20,7 +20,7 @@ def paired_jackknife(a: Estimate, b: Estimate, *, sizes: np.ndarray | None = Non
     Returns
     -------
     tuple
-        Estimate of a - b; p in (0, 1] from Student's t with G - 1 degrees of freedom, nan where there is no interval.
+        Estimate of a - b; p in (0, 1] from Student's t with the interval's degrees of freedom, nan where there is none.
         Where every unit gives the same difference there is no interval, and p is 1 if that difference is zero.
 
     Raises
@@ -70,4 +70,5 @@ def paired_jackknife(a: Estimate, b: Estimate, *, sizes: np.ndarray | None = Non
             difference.value, n=a.n, unit=a.unit, n_groups=a.n_groups, reason=reason, level=a.level
         )
         return bare, 1.0 if difference.value == 0 else float("nan")
-    return difference, float(2 * student.sf(abs(difference.value) / difference.se, len(leave_out) - 1))
+    weights = np.ones(len(leave_out)) if sizes is None else np.asarray(sizes)
+    return difference, float(2 * student.sf(abs(difference.value) / difference.se, degrees_of_freedom(weights)))

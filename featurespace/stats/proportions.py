@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from featurespace.stats.estimate import Estimate, check_level, too_few
-from featurespace.stats.resampling import resampling_units
+from featurespace.stats.resampling import degrees_of_freedom, resampling_units
 
 FEW_GROUPS = 5
 
@@ -69,7 +69,7 @@ def wilson_estimate(hits: Any, *, groups: Any = None, level: float = 0.95) -> Es
         if min(len(np.unique(codes[hits])), len(np.unique(codes[~hits]))) < FEW_GROUPS:
             effective = min(effective, n**2 / float(np.square(sizes).sum()))
         name = "Wilson, design effect of groups"
-        quantile = float(stats.t.ppf(0.5 + level / 2, count - 1))
+        quantile = float(stats.t.ppf(0.5 + level / 2, degrees_of_freedom(sizes)))
     low, high = wilson_interval(share, effective, quantile)
     se = math.sqrt(share * (1 - share) / effective)
     return Estimate(share, low, high, se, n, unit, count, name, level)

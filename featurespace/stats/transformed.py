@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import Estimate
-from featurespace.stats.resampling import jackknife_variance
+from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance
 
 _SCALES = {"log": (np.log, np.exp, (0.0, math.inf)), "logit": (logit, expit, (0.0, 1.0))}
 
@@ -80,6 +80,6 @@ def transformed_jackknife(
         return Estimate.without_interval(value, n=n, unit=unit, n_groups=len(sizes), reason=reason, level=level)
     centre, around = float(forward(value)), forward(leave_out)
     _, variance = jackknife_variance(centre, around, np.asarray(sizes, dtype=float))
-    half = float(stats.t.ppf(0.5 + level / 2, len(sizes) - 1)) * math.sqrt(variance)
+    half = float(stats.t.ppf(0.5 + level / 2, degrees_of_freedom(sizes))) * math.sqrt(variance)
     low, high = float(backward(centre - half)), float(backward(centre + half))
     return replace(found, ci_low=low, ci_high=high, interval=f"{found.interval}, {transform} scale")

@@ -185,3 +185,9 @@ def test_few_units_and_undefined_leave_outs_give_no_interval(rng):
     found = participation_ratio_jackknife(X)
     assert found.interval == "none: the value is undefined when one sample is left out"
     assert found.value == pytest.approx(participation_ratio(X, debiased=True))
+
+
+def test_groups_whose_equal_share_is_no_exact_number_have_an_interval(rng):
+    groups = np.r_[np.arange(30), rng.integers(0, 30, 147)]
+    found = participation_ratio_jackknife(rng.standard_normal((177, 4)), groups=groups)
+    assert found.interval == "group jackknife" and found.se > 0

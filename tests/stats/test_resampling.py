@@ -26,20 +26,50 @@ def test_bias_correction_makes_the_variance_unbiased(rng):
     assert jackknife_estimate(x.var(), leave_out, n=12).value == x.var()
 
 
-def test_unequal_groups_follow_busing_1999(rng):
+def test_unequal_groups_keep_busings_value_and_the_variance_of_deleted_groups(rng):
     x = rng.standard_normal(21)
     groups = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6])
     leave_out, sizes = delete_each(x, groups, np.var), np.arange(1, 7)
-    h, n, g = 21 / sizes, 21, 6
-    pseudo = h * x.var() - (h - 1) * leave_out
-    value = g * x.var() - ((1 - sizes / n) * leave_out).sum()
-    variance = ((pseudo - value) ** 2 / (h - 1)).sum() / g
-    found = jackknife_estimate(x.var(), leave_out, n=n, sizes=sizes, unit="group", bias_corrected=True)
-    assert found.value == pytest.approx(value)
-    assert found.se == pytest.approx(np.sqrt(variance))
-    assert found.ci_high - found.value == pytest.approx(scipy_stats.t.ppf(0.975, 5) * found.se)
+    found = jackknife_estimate(x.var(), leave_out, n=21, sizes=sizes, unit="group", bias_corrected=True)
+    assert found.value == pytest.approx(6 * x.var() - ((1 - sizes / 21) * leave_out).sum())
+    assert found.se == pytest.approx(np.sqrt(5 * leave_out.var()))
+    freedom = 21**2 / (sizes**2).sum() - 1
+    assert found.ci_high - found.value == pytest.approx(scipy_stats.t.ppf(0.975, freedom) * found.se)
     assert found.interval == "group jackknife"
     np.testing.assert_array_equal(found.leave_one_out, leave_out)
+
+
+PARETO = [1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 9, 11, 14, 20, 32, 60, 80]
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("sizes", [[6] * 30, range(1, 31), PARETO], ids=["equal", "uneven", "a few large"])
+def test_means_over_patients_of_any_size_are_covered(rng, sizes, alike):
+    sizes = np.array(sizes)
+    groups, n = np.repeat(np.arange(len(sizes)), sizes), sizes.sum()
+    covered = []
+    for _ in range(1500):
+        x = alike**0.5 * rng.standard_normal(len(sizes))[groups] + (1 - alike) ** 0.5 * rng.standard_normal(n)
+        sums = np.bincount(groups, x)
+        found = jackknife_estimate(x.mean(), (x.sum() - sums) / (n - sizes), n=n, sizes=sizes, unit="group")
+        covered.append(found.ci_low <= 0 <= found.ci_high)
+    assert 0.93 <= np.mean(covered) <= 0.975  # 95 +- 2 %, and a little for 1500 repeats
+
+
+def test_equal_shares_need_not_sum_exactly(rng):
+    x = rng.standard_normal(30)
+    found = jackknife_estimate(1.0, 1 + x / 100, n=177, sizes=np.full(30, 177 / 30), unit="group")
+    assert np.full(30, 177 / 30).sum() != 177 and found.se > 0
+
+
+def test_a_missing_group_of_any_library_is_named():
+    import pandas as pd
+
+    for missing in (None, np.nan, pd.NA, pd.NaT):
+        with pytest.raises(ValueError, match="groups has 1 missing labels, the first in row 1"):
+            resampling_units(np.array(["a", missing, "b"], dtype=object), 3)
+    with pytest.raises(ValueError, match="1 missing"):
+        resampling_units(pd.Series(["a", pd.NA, "b"], dtype="string"), 3)
 
 
 def test_few_units_have_no_interval_and_say_why():
