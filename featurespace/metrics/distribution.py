@@ -223,6 +223,7 @@ def coral_distance(X: Any, Y: Any) -> float:
         difference = A.T @ A / (n - 1)
         difference -= B.T @ B / (m - 1)
         value = float(np.vdot(difference, difference)) / (4 * d**2)
-    if not math.isfinite(value):
+    largest = max(np.abs(A).max(), np.abs(B).max())
+    if not math.isfinite(value) or 0 < largest < 1e-75:  # fourth powers below 1e-300 would read as no difference
         raise ValueError("fourth powers of the features leave the range of float64; divide both samples by one factor")
     return value

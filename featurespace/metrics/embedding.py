@@ -49,7 +49,10 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
         raise ValueError(f"metric {metric!r} is not known; allowed: {', '.join(DISTANCES)}")
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}; with {n} samples, the sample itself included, it must lie between 1 and {n}")
-    Z = normalised_rows(X, "X") if metric == "cosine" else centred(X)
+    exponent = 0 if metric == "cosine" else int(np.frexp(np.abs(X).max())[1])
+    Z = (
+        normalised_rows(X, "X") if metric == "cosine" else centred(np.ldexp(X, -exponent))
+    )  # so that squares stay in range
     norms = np.vecdot(Z, Z)
     indices, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
     for start in range(0, n, 512):
@@ -63,7 +66,7 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
         order = np.argsort(exact, axis=1, kind="stable")
         indices[start : start + 512] = np.take_along_axis(near, order, axis=1)
         distances[start : start + 512] = np.maximum(np.take_along_axis(exact, order, axis=1), 0.0)
-    return indices, distances**2 / 2 if metric == "cosine" else distances
+    return indices, distances**2 / 2 if metric == "cosine" else np.ldexp(distances, exponent)
 
 
 def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float = 0.1) -> np.ndarray:

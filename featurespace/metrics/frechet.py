@@ -87,9 +87,9 @@ def _plug_in(X: np.ndarray, Y: np.ndarray) -> float:
 def in_range(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Return both samples about their common mean, scaled by a factor, and the factor; distances gain its square."""
     Z, factor = scaled(centred(np.concatenate([X, Y]), in_place=True))
-    if factor < 2.0**-500:  # the largest feature is above 1e150, and the distance could be above 1e308
+    if not 2.0**-500 <= factor <= 2.0**500:  # features about 1e150 or 1e-150: the distance could be no number, or 0
         raise ValueError(
-            "squares of the features leave the range of float64 (1e308); divide both samples by one factor"
+            "squares of the features leave the range of float64 (1e-308 to 1e308); divide both samples by one factor"
         )
     return Z[: len(X)], Z[len(X) :], factor
 

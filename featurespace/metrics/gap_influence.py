@@ -9,7 +9,7 @@ import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
 from featurespace.metrics.mmd import rbf_matrix
-from featurespace.metrics.pairs import row_blocks, squared_distances_between
+from featurespace.metrics.pairs import distance_rounding, row_blocks, squared_distances_between
 from featurespace.stats.resampling import resampling_units
 
 
@@ -196,9 +196,10 @@ def conformal_p_values(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None) -> n
         if k > 1:
             nearer[rows] = D[:, k - 2]
     found = np.empty(len(Y))
+    slack = 2 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))  # equal but for rounding is equal
     for rows in row_blocks(len(Y), n):
         D = squared_distances_between(Y[rows], X)
         own = np.partition(D, k - 1, axis=1)[:, k - 1, None]
         # with the sample of Y among the neighbours of X the k-th distance lies between the old two
-        found[rows] = (1 + (np.clip(D, nearer, kth) >= own).sum(axis=1)) / (n + 1)
+        found[rows] = (1 + (np.clip(D, nearer, kth) >= own - slack).sum(axis=1)) / (n + 1)
     return found

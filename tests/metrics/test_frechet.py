@@ -186,3 +186,14 @@ def test_far_scales_have_a_value_or_a_reason(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((10, 3)), rng)
+
+
+def test_features_so_small_that_squares_vanish_are_refused(rng):
+    from featurespace.metrics import coral_distance
+
+    X = rng.standard_normal((30, 4))
+    with pytest.raises(ValueError, match="squares of the features leave the range of float64"):
+        frechet_distance(X * 1e-170, (X[::-1] + 0.5) * 1e-170)
+    with pytest.raises(ValueError, match="fourth powers of the features leave the range"):
+        coral_distance(X * 1e-90, X[::-1] * 3e-90)
+    assert coral_distance(np.zeros((5, 2)), np.zeros((4, 2))) == 0

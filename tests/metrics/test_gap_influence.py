@@ -119,3 +119,17 @@ def test_which_argument_is_which(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((10, 3)))
+
+
+def test_conformal_ties_on_a_grid_are_those_of_exact_integers(rng):
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        X, Y = draw.integers(-9, 10, (30, 4)), draw.integers(-9, 10, (20, 4))
+        found = conformal_p_values(X, Y, k=2)
+        for y, p in zip(Y, found):
+            own = np.sort(((X - y) ** 2).sum(axis=1))[1]
+            count = 0
+            for i in range(30):
+                rest = np.sort([*(((X - X[i]) ** 2).sum(axis=1)[np.arange(30) != i]), ((X[i] - y) ** 2).sum()])
+                count += rest[1] >= own
+            assert p == (1 + count) / 31

@@ -74,3 +74,12 @@ def test_pca_is_the_eigendecomposition_with_a_fixed_sign(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+@pytest.mark.parametrize("exponent", [-700, 600])
+def test_neighbours_do_not_depend_on_an_extreme_scale(rng, exponent):
+    X = rng.standard_normal((30, 4))
+    indices, distances = exact_neighbours(X, k=3)
+    found = exact_neighbours(np.ldexp(X, exponent), k=3)
+    np.testing.assert_array_equal(found[0], indices)
+    np.testing.assert_array_equal(found[1], np.ldexp(distances, exponent))
