@@ -145,7 +145,7 @@ def cka_estimate(A: PreparedCKA, B: PreparedCKA, *, level: float = 0.95) -> Esti
     References
     ----------
     Song et al. 2012, "Feature selection via dependence maximization", JMLR 13 (unbiased HSIC);
-    Kornblith et al. 2019, arXiv:1905.00414 (CKA); Busing et al. 1999 (delete-m_j jackknife).
+    Kornblith et al. 2019, arXiv:1905.00414 (CKA); Busing et al. 1999 (units of unequal size).
 
     Examples
     --------

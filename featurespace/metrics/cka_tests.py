@@ -97,7 +97,7 @@ def cka_permutation(
     Notes
     -----
     Without groups the null has mean 0 and standard deviation ``sqrt(2 / (n (n - 3)))`` exactly, whatever the features
-    (`cka_null_sd`); its skewness depends on them. Cost O(n^2) a permutation: 1000 at n = 1000 take 6 s on two cores.
+    (`cka_null_sd`); its skewness depends on them. Cost O(n^2) a permutation: 1000 at n = 1000 take 8 s on two cores.
 
     References
     ----------

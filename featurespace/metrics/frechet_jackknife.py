@@ -57,7 +57,7 @@ def frechet_distance_corrected(
 
     References
     ----------
-    Quenouille 1956, Biometrika 43, 353-360 (bias); Busing et al. 1999 (delete-m_j). Chong, Forsyth 2020,
+    Quenouille 1956, Biometrika 43, 353-360 (bias); Busing et al. 1999 (units of unequal size). Chong, Forsyth 2020,
     arXiv:1911.07023, extrapolate in 1 / n instead, which gives no interval.
 
     Examples

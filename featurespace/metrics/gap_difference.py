@@ -61,7 +61,7 @@ def mmd2_difference(
 
     References
     ----------
-    Gretton et al. 2012, JMLR 13, 723-773; Busing et al. 1999, Statistics and Computing 9, 3-8 (delete-m_j).
+    Gretton et al. 2012, JMLR 13, 723-773; Busing et al. 1999, Statistics and Computing 9, 3-8 (units of unequal size).
 
     Examples
     --------

@@ -87,7 +87,7 @@ def uniformity_jackknife(X: Any, *, t: float = 2, groups: Any = None, level: flo
 
     References
     ----------
-    Wang, Isola 2020, arXiv:2005.10242; Busing et al. 1999, Statistics and Computing 9, 3-8 (delete-m_j jackknife).
+    Wang, Isola 2020, arXiv:2005.10242; Busing et al. 1999, Statistics and Computing 9, 3-8 (units of unequal size).
 
     Examples
     --------
@@ -176,7 +176,7 @@ def anisotropy_jackknife(X: Any, *, groups: Any = None, level: float = 0.95) -> 
 
     References
     ----------
-    Ethayarajh 2019, arXiv:1909.00512; Busing et al. 1999, Statistics and Computing 9, 3-8 (delete-m_j jackknife).
+    Ethayarajh 2019, arXiv:1909.00512; Busing et al. 1999, Statistics and Computing 9, 3-8 (units of unequal size).
 
     Examples
     --------

@@ -50,7 +50,7 @@ def mmd2_jackknife(
 
     References
     ----------
-    Gretton et al. 2012, JMLR 13, 723-773; Busing et al. 1999, Statistics and Computing 9, 3-8 (delete-m_j).
+    Gretton et al. 2012, JMLR 13, 723-773; Busing et al. 1999, Statistics and Computing 9, 3-8 (units of unequal size).
 
     Examples
     --------
@@ -90,7 +90,7 @@ def kid_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = None,
 
     References
     ----------
-    Binkowski et al. 2018, arXiv:1801.01401; Busing et al. 1999, Statistics and Computing 9, 3-8 (delete-m_j).
+    Binkowski et al. 2018, arXiv:1801.01401; Busing et al. 1999, Statistics and Computing 9, 3-8 (units of unequal size).
 
     Examples
     --------
@@ -129,7 +129,7 @@ def energy_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = No
     References
     ----------
     Szekely, Rizzo 2013, J. Statistical Planning and Inference 143, 1249-1272; Busing et al. 1999, Statistics and Computing
-    9, 3-8 (delete-m_j).
+    9, 3-8 (units of unequal size).
 
     Examples
     --------

@@ -124,7 +124,7 @@ def mmd2_permutation(
     Cost O((n + m)^2 (d + permutations)), one product of the kernel with all permutations; with groups the kernel is
     first summed to one cell a pair of groups. n = m = 1500, d = 1280, 1000 permutations: about a second on two cores.
     Permuting groups keeps the number of groups on each side and uses the samples that each permutation really has.
-    The interval adds the delete-m_j jackknife variances of the two samples (Welch-Satterthwaite degrees of freedom);
+    The interval adds the jackknife variances of the two samples (Welch-Satterthwaite degrees of freedom);
     when the distributions agree the statistic is degenerate and the interval too wide (it covers 95-98 %). Pairs within a
     group count: the p-value is exact with them, but where samples of a group are alike they raise the value (40 groups
     of 4 on each side, half of the variance between groups: 0.013 where the truth is 0.007). `mmd2_jackknife` leaves such

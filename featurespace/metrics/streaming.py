@@ -52,7 +52,7 @@ class StreamingCKA:
 
     References
     ----------
-    Song et al. 2012, JMLR 13, 1393-1434 (unbiased HSIC); Busing et al. 1999 (delete-m_j jackknife). Nguyen et al. 2021,
+    Song et al. 2012, JMLR 13, 1393-1434 (unbiased HSIC); Busing et al. 1999 (units of unequal size). Nguyen et al. 2021,
     arXiv:2010.15327, average the HSIC of minibatches, which is a different and noisier estimate.
 
     Examples
