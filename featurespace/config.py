@@ -6,7 +6,7 @@ import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -15,6 +15,7 @@ from featurespace.errors import FeaturespaceError, nearest
 from featurespace.options import ANALYSES, ANALYZE, DISTANCES, MEASURES, PROPERTIES
 
 MAX_CHARACTERS = 1_000_000  # of a configuration file
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def _option(name: str, **limits: Any) -> Any:
@@ -152,10 +153,15 @@ def _names(value: Any, choices: Sequence[str], kind: str) -> Sequence[str]:
 
 def make_config(**values: Any) -> AnalyzeConfig:
     """Return the checked configuration; raises FeaturespaceError with the option, the value and what is allowed."""
+    return checked(AnalyzeConfig, values)
+
+
+def checked(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
+    """Return the values as a schema's; raises FeaturespaceError with the option, the value and what is allowed."""
     try:
-        return AnalyzeConfig(**values)
+        return schema(**values)
     except ValidationError as error:
-        raise FeaturespaceError(_explain(error)) from error
+        raise FeaturespaceError(_explain(error, schema)) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -177,7 +183,16 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Read the values of a YAML file, safely; unknown keys are errors."""
+    """Read the values of `analyze` in a YAML file, safely; unknown keys are errors."""
+    path = Path(path)
+    content = read_yaml(path, AnalyzeConfig)
+    for key in {"models", "data"} & set(content):
+        content[key] = _specs(path, key, content[key])
+    return content
+
+
+def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
+    """Read a YAML file safely; its keys must be fields of the schema, whose values are not checked here."""
     path = Path(path)
     if not os.path.isfile(path):
         raise FeaturespaceError(f"{path} cannot be read as YAML ({_why_no_file(path)})")
@@ -189,17 +204,16 @@ def read_config(path: str | Path) -> dict[str, Any]:
         content = yaml.load(text, _Loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise FeaturespaceError(f"{path} cannot be read as YAML ({error})") from error
+    fields = list(schema.model_fields)
     if not isinstance(content, dict):
         raise FeaturespaceError(
-            f"{path} must hold keys and values, e.g. 'layers: blocks'; it holds {type(content).__name__}"
+            f"{path} must hold keys and values, e.g. '{fields[0]}: ...'; it holds {type(content).__name__}"
         )
     for key in content:
-        if key not in AnalyzeConfig.model_fields:
-            close = nearest(str(key), AnalyzeConfig.model_fields)
-            hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(AnalyzeConfig.model_fields)
+        if key not in fields:
+            close = nearest(str(key), fields)
+            hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(fields)
             raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
-    for key in {"models", "data"} & set(content):
-        content[key] = _specs(path, key, content[key])
     return content
 
 
@@ -254,20 +268,23 @@ def extended(
     return merged
 
 
-def to_yaml(config: AnalyzeConfig) -> str:
+def to_yaml(config: BaseModel) -> str:
     """Return the resolved configuration as YAML, each option under its description."""
     lines = []
-    for name, field in AnalyzeConfig.model_fields.items():
-        value = config.model_dump(mode="json")[name]
-        lines += [f"# {field.description}", yaml.safe_dump({name: value}, sort_keys=False).strip()]
+    values = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        lines += [f"# {field.description}", yaml.safe_dump({name: values[name]}, sort_keys=False).strip()]
     return "\n".join(lines) + "\n"
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     problem = error.errors()[0]
     name = ".".join(str(part) for part in problem["loc"]) or "the configuration"
     if problem["type"] == "extra_forbidden":
-        close = nearest(name, AnalyzeConfig.model_fields)
+        close = nearest(name, schema.model_fields)
         return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    if problem["type"] == "missing":
+        description = schema.model_fields[name].description if name in schema.model_fields else ""
+        return f"option {name!r} is missing" + (f": {description}" if description else "")
     message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}"
