@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace import provenance
-from featurespace.config import AnalyzeConfig, extended, make_config, read_config, to_yaml
+from featurespace.config import AnalyzeConfig, extended, make_config, read_config
 from featurespace.device import limited_threads
 from featurespace.errors import FeaturespaceError
 from featurespace.inputs import (
@@ -27,6 +27,7 @@ from featurespace.inputs import (
 from featurespace.options import DISTANCES
 from featurespace.progress import Progress
 from featurespace.run import Run, load
+from featurespace.yaml_files import to_yaml
 
 if TYPE_CHECKING:
     from featurespace.features.table import FeatureTable

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from featurespace import arguments
+from featurespace import arguments, cli_train
 from featurespace.errors import FeaturespaceError
 
 app = typer.Typer(
@@ -18,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(cli_train.app, name="train")
 
 
 @app.callback(invoke_without_command=True)
@@ -48,7 +51,7 @@ def analyze(
     from featurespace import files
     from featurespace.analyze import analyze as job
     from featurespace.analyze import resolve
-    from featurespace.config import to_yaml
+    from featurespace.yaml_files import to_yaml
 
     given = {
         "models": models, "data": data, "layers": layers, "pool": pool, "only": only, "limit": limit,

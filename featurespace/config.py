@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from featurespace.errors import FeaturespaceError, nearest
 from featurespace.options import ANALYSES, ANALYZE, DISTANCES, MEASURES, PROPERTIES
-
-MAX_CHARACTERS = 1_000_000  # of a configuration file
-Schema = TypeVar("Schema", bound=BaseModel)
+from featurespace.yaml_files import checked, read_yaml
 
 
 def _option(name: str, **limits: Any) -> Any:
@@ -156,64 +152,12 @@ def make_config(**values: Any) -> AnalyzeConfig:
     return checked(AnalyzeConfig, values)
 
 
-def checked(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
-    """Return the values as a schema's; raises FeaturespaceError with the option, the value and what is allowed."""
-    try:
-        return schema(**values)
-    except ValidationError as error:
-        raise FeaturespaceError(_explain(error, schema)) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML: keys once, and no aliases, by which a short file can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(
-                None, None, "aliases (*name) are not allowed; write the value again"
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read the values of `analyze` in a YAML file, safely; unknown keys are errors."""
     path = Path(path)
     content = read_yaml(path, AnalyzeConfig)
     for key in {"models", "data"} & set(content):
         content[key] = _specs(path, key, content[key])
-    return content
-
-
-def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
-    """Read a YAML file safely; its keys must be fields of the schema, whose values are not checked here."""
-    path = Path(path)
-    if not os.path.isfile(path):
-        raise FeaturespaceError(f"{path} cannot be read as YAML ({_why_no_file(path)})")
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(MAX_CHARACTERS + 1)
-        if len(text) > MAX_CHARACTERS:
-            raise FeaturespaceError(f"{path} holds more than {MAX_CHARACTERS:,} characters; is it a configuration?")
-        content = yaml.load(text, _Loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise FeaturespaceError(f"{path} cannot be read as YAML ({error})") from error
-    fields = list(schema.model_fields)
-    if not isinstance(content, dict):
-        raise FeaturespaceError(
-            f"{path} must hold keys and values, e.g. '{fields[0]}: ...'; it holds {type(content).__name__}"
-        )
-    for key in content:
-        if key not in fields:
-            close = nearest(str(key), fields)
-            hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(fields)
-            raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
     return content
 
 
@@ -227,13 +171,6 @@ def _specs(path: Path, key: str, value: Any) -> list[str]:
             f"it is {reprlib.repr(value)}"
         )
     return value
-
-
-def _why_no_file(path: Path) -> str:
-    if os.path.exists(path):
-        return "it is no regular file"
-    close = nearest(path.name, os.listdir(path.parent)) if os.path.isdir(path.parent) else []
-    return "it does not exist" + (f"; did you mean {path.parent / close[0]}?" if close else "")
 
 
 def extended(
@@ -266,25 +203,3 @@ def extended(
             f"the run was made with other options ({'; '.join(changed)}); leave them out, or choose a new --out"
         )
     return merged
-
-
-def to_yaml(config: BaseModel) -> str:
-    """Return the resolved configuration as YAML, each option under its description."""
-    lines = []
-    values = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        lines += [f"# {field.description}", yaml.safe_dump({name: values[name]}, sort_keys=False).strip()]
-    return "\n".join(lines) + "\n"
-
-
-def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
-    problem = error.errors()[0]
-    name = ".".join(str(part) for part in problem["loc"]) or "the configuration"
-    if problem["type"] == "extra_forbidden":
-        close = nearest(name, schema.model_fields)
-        return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-    if problem["type"] == "missing":
-        description = schema.model_fields[name].description if name in schema.model_fields else ""
-        return f"option {name!r} is missing" + (f": {description}" if description else "")
-    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}"

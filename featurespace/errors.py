@@ -49,3 +49,10 @@ def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "", hi
         shown = ", ".join(choices[:12]) + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")
         message += f"; allowed: {shown}"
     return FeaturespaceError(message + (f" {hint}" if hint else ""))
+
+
+def needs_extra(what: str, package: str, extra: str) -> FeaturespaceError:
+    """Return the error for a package that is not installed because it belongs to an extra."""
+    return FeaturespaceError(
+        f"{what} needs {package}, which is not installed; run: pip install 'featurespace[{extra}]'"
+    )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from featurespace.analyze import claim, resolve, write_provenance
-from featurespace.config import to_yaml
 from featurespace.inputs import extract_all, read_inputs, refuse_run_among_images
 from featurespace.progress import Progress
 from featurespace.run import Run
+from featurespace.yaml_files import to_yaml
 
 
 def extract(

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "featurespace"
 # A room may import those before it in this list, and its own row's earlier entries are named below.
 ORDER = [
     {"errors", "options", "interrupts"},
-    {"files", "seeding", "progress"},
+    {"files", "seeding", "progress", "yaml_files"},
     {"device", "record"},
     {"config", "provenance"},
     {"data"},
@@ -29,6 +29,7 @@ ORDER = [
     {"analyze", "exporting", "inspection"},
     {"demo", "extraction"},
     {"arguments"},
+    {"cli_train"},
     {"cli"},
     {"__main__"},
 ]
@@ -116,7 +117,7 @@ def test_print_and_echo_only_in_the_command_line():
         assert "print" not in calls, path
 
 
-@pytest.mark.parametrize("name", ["__init__", "cli", "options", "errors", "__main__"])
+@pytest.mark.parametrize("name", ["__init__", "cli", "cli_train", "options", "errors", "__main__"])
 def test_what_help_imports_is_light(name):
     top = {each.split(".")[0] for each in imports(parsed(PACKAGE / f"{name}.py"), top_level=True)}
     assert not top & HEAVY

@@ -3,9 +3,10 @@ import os
 import pytest
 import yaml
 
-from featurespace.config import AnalyzeConfig, make_config, read_config, to_yaml
+from featurespace.config import AnalyzeConfig, make_config, read_config
 from featurespace.errors import FeaturespaceError
 from featurespace.options import ANALYZE
+from featurespace.yaml_files import to_yaml
 
 BASE = {"models": ("a@x", "b@y"), "data": ("x=y",)}
 

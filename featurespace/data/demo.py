@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from featurespace import files, seeding
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import needs_extra
 
 PATCH = 64  # pixels a side, of every image written
 
@@ -118,7 +118,7 @@ def load_mni152() -> np.ndarray:
     try:
         from nilearn.datasets import load_mni152_template
     except ImportError as error:
-        raise _needs_extra("nilearn") from error
+        raise needs_extra("the demo", "nilearn", "demo") from error
     return np.asarray(load_mni152_template(resolution=1).get_fdata(), dtype=np.float32)
 
 
@@ -154,8 +154,4 @@ def _packaged(where: str) -> Path:
     try:
         return Path(str(package_files(package) / name))
     except ImportError as error:
-        raise _needs_extra(package.partition(".")[0]) from error
-
-
-def _needs_extra(package: str) -> FeaturespaceError:
-    return FeaturespaceError(f"the demo needs {package}, which is not installed; run: pip install 'featurespace[demo]'")
+        raise needs_extra("the demo", package.partition(".")[0], "demo") from error

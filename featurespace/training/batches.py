@@ -1,0 +1,69 @@
+"""Batches for a training, in the order of `Order`, read ahead by a thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featurespace.training.order import Order
+from featurespace.training.pixels import Pixels
+
+AHEAD = 3  # batches
+
+
+class Batch(NamedTuple):
+    """A piece of a step for one process.
+
+    ``pixels`` (b, c, h, w) as decoded, 0..255; ``targets`` (b,) class numbers, -1 for none; ``rows`` of the data;
+    ``number`` of the piece since the beginning; ``whole`` images in it over all processes; ``own``, which of these.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    rows: np.ndarray
+    number: int
+    whole: int
+    own: slice
+
+
+class Batches:
+    """The pieces of one epoch; ``next_piece`` is where the training stands, and iterating begins there."""
+
+    def __init__(self, pixels: Pixels, targets: np.ndarray, order: Order):
+        self.pixels, self.targets, self.order = pixels, torch.from_numpy(targets), order
+        self.next_piece = 0
+
+    def __len__(self) -> int:
+        return self.order.steps * self.order.parts
+
+    def __iter__(self) -> Iterator[Batch]:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self.order.rank, self.order.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        first = self.next_piece
+        steps = range(first // self.order.parts, (first // len(self) + 1) * self.order.steps)
+        pieces = (piece for step in steps for piece in self.order.pieces(step) if piece[0] >= first)
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(self.pixels.workers) as pool:
+            waiting: deque[Future[Batch]] = deque()
+            for piece in pieces:
+                waiting.append(reader.submit(self._read, piece, pool))
+                if len(waiting) >= AHEAD:
+                    yield self._hand_over(waiting)
+            while waiting:
+                yield self._hand_over(waiting)
+
+    def _hand_over(self, waiting: deque[Future[Batch]]) -> Batch:
+        batch = waiting.popleft().result()
+        self.next_piece = batch.number + 1
+        return batch
+
+    def _read(self, piece: tuple[int, np.ndarray, slice], pool: ThreadPoolExecutor) -> Batch:
+        number, rows, own = piece
+        images = self.pixels.fetch(rows[own], pool.map)
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory
+        return Batch(pixels, self.targets[rows[own]], rows[own], number, len(rows), own)

@@ -1,0 +1,47 @@
+"""Optimizers and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from featurespace.errors import needs_extra
+from featurespace.training.settings import TrainingConfig
+
+
+def build_optimizer(named: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimizer; biases, norms and other vectors have no weight decay and, in LARS, no scaling of the rate."""
+    trained = [(name, each) for name, each in named if each.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [each for _, each in trained if each.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [each for _, each in trained if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = config.peak_learning_rate
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+    try:
+        from lightly.utils.lars import LARS
+    except ImportError as error:
+        raise needs_extra("optimizer lars", "lightly", "train") from error
+    return LARS(groups, lr=rate, momentum=config.momentum)
+
+
+def schedule(config: TrainingConfig, steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate at each step, ``steps`` of them an epoch."""
+    warm, total = round(config.warmup_epochs * steps), config.epochs * steps
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        if config.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+        return config.decay ** ((step - warm) // steps) if config.schedule == "exponential" else 1.0
+
+    return factor

@@ -1,0 +1,189 @@
+"""Pretraining: from images and a method to a checkpoint that `featurespace analyze` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import featurespace
+from featurespace import files, seeding
+from featurespace import yaml_files as schemas
+from featurespace.data.dataset import ImageData
+from featurespace.data.specs import open_all
+from featurespace.device import set_threads
+from featurespace.errors import FeaturespaceError
+from featurespace.models.checkpoint import write_checkpoint
+from featurespace.models.load import Model, load_model
+from featurespace.models.specs import parse_model_spec
+from featurespace.progress import Progress
+from featurespace.provenance import now
+from featurespace.training import engine, methods
+from featurespace.training.batches import Batches
+from featurespace.training.curves import Curves
+from featurespace.training.method import PretrainingMethod
+from featurespace.training.online import Online
+from featurespace.training.order import Order
+from featurespace.training.pixels import Pixels
+from featurespace.training.plan import TrainingPlan, plan_training
+from featurespace.training.settings import PretrainConfig
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Path:
+    """Train a backbone by a method on one or several data sets; return the checkpoint written.
+
+    Images whose split is val or test take no part in the training. A directory with the state of the same training goes
+    on; one with a finished checkpoint of it is left as it is.
+
+    Raises
+    ------
+    FeaturespaceError
+        what `featurespace train pretrain` prints: options, images or labels that are not there, too few images,
+        a directory that holds another training
+    """
+    progress = progress or Progress()
+    prepared = _prepare(config, progress)
+    if engine.process_rank() == 0:
+        _claim(config)
+    file = config.out / CHECKPOINT
+    if file.exists():
+        progress.say(f"{file} is finished; delete it, or choose another out, to train again")
+        return file
+    prepared.batches.pixels.prepare(progress)
+    curves = _fit(prepared.module, prepared.batches, config, progress)
+    state = {name: value.cpu() for name, value in prepared.module.backbone_state().items()}
+    if engine.process_rank() == 0:
+        write_checkpoint(file, state, _manifest(config, prepared.model, prepared.data, curves.rows[-1]))
+        (config.out / engine.STATE).unlink(missing_ok=True)
+    return file
+
+
+def plan_pretraining(config: PretrainConfig, *, progress: Progress | None = None) -> TrainingPlan:
+    """Return what `pretrain` will take, without training or writing anything; raises what it would raise at its start."""
+    prepared = _prepare(config, progress or Progress())
+    return plan_training(prepared.module, prepared.batches, config)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    data: list[ImageData]
+    model: Model
+    batches: Batches
+    module: PretrainingMethod
+
+
+def _prepare(config: PretrainConfig, progress: Progress) -> _Prepared:
+    engine.check_processes(config)
+    threads = set_threads(config.threads)
+    data, targets, classes = _training_images(open_all(list(config.data)))
+    method = methods.find(config.method)
+    options = schemas.checked(method.Options, config.options)
+    if method.needs_labels:
+        _refuse_unlabelled(data, targets, classes, config)
+    _refuse_small(data, config)
+    model = load_model(parse_model_spec(config.model, bare=True), seed=config.seed, image_size=config.image_size)
+    size = model.preprocessing.input_size[1]
+    pixels = Pixels(
+        data, model.preprocessing, config.stored_size or round(size * 8 / 7), cache=config.cache, folder=config.out,
+        workers=config.workers, processes=config.devices,
+    )  # fmt: skip
+    progress.detail(f"{threads} threads of torch, {pixels.workers} that read; decoded images: {pixels.kept}")
+    order = Order(pixels.sizes, config.batch_size, seed=config.seed, weights=config.weights, parts=config.accumulate)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeding.child_seed(config.seed, "head", config.method))
+        module = method(config, model, order.steps, len(classes), options)
+    return _Prepared(data, model, Batches(pixels, targets, order), module)
+
+
+def _training_images(data: list[ImageData]) -> tuple[list[ImageData], np.ndarray, np.ndarray]:
+    """Return the images that may be trained on, the class number of each (-1 for none), and the classes."""
+    chosen = []
+    for each in data:
+        split = each.samples["split"]
+        rows = np.flatnonzero((split.isna() | (split == "train").fillna(False)).to_numpy(bool))
+        if not len(rows):
+            raise FeaturespaceError(f"data set {each.name!r} has no image whose split is train, or has none")
+        chosen.append(each.subset(rows))
+    several = len(chosen) > 1
+    labels = np.concatenate(
+        [
+            (each.name + "/" + each.samples["label"] if several else each.samples["label"]).fillna("").to_numpy(str)
+            for each in chosen
+        ]
+    )
+    classes = np.unique(labels[labels != ""])
+    return chosen, np.where(labels == "", -1, np.searchsorted(classes, labels)), classes
+
+
+def _refuse_unlabelled(data: list[ImageData], targets: np.ndarray, classes: np.ndarray, config: PretrainConfig) -> None:
+    if len(classes) < 2:
+        raise FeaturespaceError(
+            f"method {config.method} needs images of two classes at least; there are {len(classes)} in {', '.join(config.data)}"
+        )
+    if (targets < 0).any():
+        ids = np.concatenate([each.samples["id"].to_numpy(object) for each in data])[targets < 0]
+        raise FeaturespaceError(
+            f"method {config.method} needs a label for every image; {len(ids)} have none, e.g. {ids[0]}; give them "
+            "labels, or leave them out"
+        )
+
+
+def _refuse_small(data: list[ImageData], config: PretrainConfig) -> None:
+    count = sum(map(len, data))
+    if count < config.batch_size:
+        raise FeaturespaceError(
+            f"{count} training images are fewer than a batch of {config.batch_size}; lower batch_size to {count} or less"
+        )
+
+
+def _claim(config: PretrainConfig) -> None:
+    """Write the configuration into the directory; one that holds another training is refused."""
+    file = config.out / "config.yaml"
+    if file.exists():
+        held = schemas.checked(PretrainConfig, schemas.read_yaml(file, PretrainConfig)).identity()
+        changed = [
+            f"{key}: {held[key]} there, {value} now" for key, value in config.identity().items() if held[key] != value
+        ]
+        if changed:
+            raise FeaturespaceError(
+                f"{config.out} holds another training ({'; '.join(changed)}); choose a new out, or delete it"
+            )
+    elif config.out.exists() and any(config.out.iterdir()):
+        raise FeaturespaceError(f"{config.out} holds other files and no training; choose an out that is new or empty")
+    files.write_text(file, schemas.to_yaml(config))
+
+
+def _fit(module: PretrainingMethod, batches: Batches, config: PretrainConfig, progress: Progress) -> Curves:
+    pixels = batches.pixels
+    online = Online(pixels, pixels.data[0], 0, seed=config.seed) if config.online_every else None
+
+    def scores(epoch: int, trained: Any) -> dict[str, float]:
+        if online is None or (epoch % config.online_every and epoch != config.epochs):
+            return {}
+        return online.scores(trained)
+
+    total = config.epochs * len(batches) // config.accumulate * config.batch_size
+    name = f"{config.method} on {', '.join(each.name for each in pixels.data)}"
+    with progress.stage(name), progress.bar(name, total, "images") as advance:
+        curves = Curves(config.out / "curves.csv", advance, scores)
+        engine.fit(module, batches, config, curves)
+    last = ", ".join(f"{key} {value:.4g}" for key, value in curves.rows[-1].items() if key not in ("epoch", "step"))
+    progress.say(f"{name}: {config.epochs} epochs of {sum(pixels.sizes)} images; {last}")
+    return curves
+
+
+def _manifest(config: PretrainConfig, model: Model, data: list[ImageData], last: dict[str, float]) -> dict[str, Any]:
+    form = model.preprocessing.to_dict()
+    return {
+        "arch": model.arch, "num_classes": 0, "config": config.model_dump(mode="json"),
+        "data_hash": {each.name: each.fingerprint() for each in data},
+        "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
+        "metrics": {key: None if np.isnan(value) else value for key, value in last.items()}, "finished": now(),
+        "featurespace_version": featurespace.__version__,
+        **{key: form[key] for key in ("input_size", "mean", "std", "interpolation")},
+    }  # fmt: skip

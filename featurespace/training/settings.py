@@ -1,0 +1,120 @@
+"""What a training is told: the options that every kind of training shares, and those of pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class TrainingConfig(BaseModel):
+    """Options of any training; sizes of batches are global, over all devices and accumulated parts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="Model spec to start from; an architecture alone has random weights.")
+    out: Path = Field(description="Directory of the training: checkpoint, curves, configuration.")
+    image_size: int | None = Field(
+        default=None, ge=8, le=4096, description="Height and width of what the network sees."
+    )
+    epochs: int = Field(default=100, ge=1, description="Passes over the training images.")
+    batch_size: int = Field(default=256, ge=2, description="Images a step, over all devices and accumulated parts.")
+    accumulate: int = Field(default=1, ge=1, description="Parts that a batch is worked on in, to save memory.")
+    optimizer: Literal["adamw", "sgd", "lars"] = Field(default="adamw", description="adamw, sgd or lars.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate, before the rule.")
+    learning_rate_rule: Literal["none", "linear", "sqrt"] = Field(
+        default="none", description="none; linear: times batch_size / 256; sqrt: times the root of batch_size."
+    )
+    weight_decay: float = Field(default=1e-4, ge=0, description="Weight decay; biases and norms have none.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd and lars.")
+    schedule: Literal["cosine", "exponential", "constant"] = Field(
+        default="cosine", description="Learning rate after the warm-up: cosine to zero, exponential or constant."
+    )
+    decay: float = Field(default=0.97, gt=0, le=1, description="Factor an epoch of the exponential schedule.")
+    warmup_epochs: float = Field(default=0, ge=0, description="Epochs over which the learning rate rises from zero.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="fp32, bf16 or fp16 (mixed).")
+    compiled: bool = Field(default=False, description="Compile the network with torch.compile.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="auto, cpu, cuda or mps.")
+    devices: int = Field(default=1, ge=1, description="Devices a node; start several with torchrun.")
+    nodes: int = Field(default=1, ge=1, description="Machines; start each with torchrun.")
+    threads: int | None = Field(default=None, ge=1, description="Threads of torch; by default the cores there are.")
+    workers: int | None = Field(
+        default=None, ge=0, description="Threads that read images; by default from the machine."
+    )
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        default="auto", description="Where decoded images are kept: memory, disk (below out), none, or by their size."
+    )
+    stored_size: int | None = Field(
+        default=None, ge=8, description="Side of the decoded images; by default 8/7 of image_size."
+    )
+    save_minutes: float = Field(
+        default=10, ge=0, description="Time between two saved states, from which a rerun goes on."
+    )
+    loggers: tuple[Literal["csv", "tensorboard"], ...] = Field(
+        default=("csv", "tensorboard"), description="Where curves go: csv, tensorboard."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of everything random.")
+
+    @field_validator("epochs", "batch_size", "seed", "image_size", "accumulate", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("expected a whole number, not true or false (in YAML also yes, no, on and off)")
+        return value
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> TrainingConfig:
+        if self.batch_size % (self.accumulate * self.devices * self.nodes):
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of accumulate x devices x nodes = "
+                f"{self.accumulate * self.devices * self.nodes}; change one of them"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; lower it")
+        if self.stored_size and self.image_size and self.stored_size < self.image_size:
+            raise ValueError(
+                f"stored_size {self.stored_size} is less than image_size {self.image_size}; raise it or leave it out"
+            )
+        return self
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate after the rule."""
+        factor = {"none": 1.0, "linear": self.batch_size / 256, "sqrt": self.batch_size**0.5}
+        return self.learning_rate * factor[self.learning_rate_rule]
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a training another one; the rest may differ between two commands on one directory."""
+        free = {"out", "device", "devices", "nodes", "threads", "workers", "cache", "save_minutes", "loggers"}
+        return self.model_dump(mode="json", exclude=free)
+
+
+class PretrainConfig(TrainingConfig):
+    """What `featurespace train pretrain` is told."""
+
+    method: str = Field(default="simclr", description="A module of featurespace.training.methods: simclr, supervised.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the method, by name.")
+    data: tuple[str, ...] = Field(min_length=1, description="Data specs, LABEL=PATH; several are mixed.")
+    weights: tuple[float, ...] | None = Field(
+        default=None, description="Share of each data set among the images seen; by default as many as it has."
+    )
+    online_every: int = Field(
+        default=1,
+        ge=0,
+        description="Epochs between two looks at the embedding (kNN accuracy, effective rank); 0: none.",
+    )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            raise ValueError("expected a list of specs, each one text LABEL=PATH, and no keys")
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> PretrainConfig:
+        if self.weights is not None and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
+            raise ValueError(f"weights {self.weights} must be {len(self.data)} numbers above 0, one for each data set")
+        return self

@@ -1,0 +1,114 @@
+"""YAML files against a schema: read safely, every key known, every error with the option, the value and what is allowed."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from featurespace.errors import FeaturespaceError, nearest
+
+MAX_CHARACTERS = 1_000_000  # of a configuration file
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def checked(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
+    """Return the values as a schema's; raises FeaturespaceError with the option, the value and what is allowed."""
+    try:
+        return schema(**values)
+    except ValidationError as error:
+        raise FeaturespaceError(_explain(error, schema)) from error
+
+
+def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
+    """Read a YAML file safely; its keys must be fields of the schema, whose values are not checked here."""
+    path = Path(path)
+    if not os.path.isfile(path):
+        raise FeaturespaceError(f"{path} cannot be read as YAML ({_why_no_file(path)})")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS:
+            raise FeaturespaceError(f"{path} holds more than {MAX_CHARACTERS:,} characters; is it a configuration?")
+        content = yaml.load(text, _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise FeaturespaceError(f"{path} cannot be read as YAML ({error})") from error
+    fields = list(schema.model_fields)
+    if not isinstance(content, dict):
+        raise FeaturespaceError(
+            f"{path} must hold keys and values, e.g. '{fields[0]}: ...'; it holds {type(content).__name__}"
+        )
+    for key in content:
+        if key not in fields:
+            close = nearest(str(key), fields)
+            hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(fields)
+            raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
+    return content
+
+
+def with_changes(path: str | Path, schema: type[BaseModel], changes: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a YAML file with some of them changed, each by KEY=VALUE."""
+    values = read_yaml(path, schema)
+    for each in changes:
+        key, equals, text = each.partition("=")
+        if not equals or key not in schema.model_fields:
+            close = nearest(key, schema.model_fields)
+            hint = f"; did you mean {close[0]!r}?" if close else "; keys are " + ", ".join(schema.model_fields)
+            raise FeaturespaceError(f"--set {each!r} names no key of the configuration (KEY=VALUE){hint}")
+        try:
+            values[key] = yaml.load(text, _Loader)
+        except yaml.YAMLError as error:
+            raise FeaturespaceError(f"--set {each!r}: the value is no YAML ({error})") from error
+    return values
+
+
+def to_yaml(config: BaseModel) -> str:
+    """Return the resolved configuration as YAML, each option under its description."""
+    lines = []
+    values = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        lines += [f"# {field.description}", yaml.safe_dump({name: values[name]}, sort_keys=False).strip()]
+    return "\n".join(lines) + "\n"
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML: keys once, and no aliases, by which a short file can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases (*name) are not allowed; write the value again"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _why_no_file(path: Path) -> str:
+    if os.path.exists(path):
+        return "it is no regular file"
+    close = nearest(path.name, os.listdir(path.parent)) if os.path.isdir(path.parent) else []
+    return "it does not exist" + (f"; did you mean {path.parent / close[0]}?" if close else "")
+
+
+def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"]) or "the configuration"
+    if problem["type"] == "extra_forbidden":
+        close = nearest(name, schema.model_fields)
+        return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    if problem["type"] == "missing":
+        description = schema.model_fields[name].description if name in schema.model_fields else ""
+        return f"option {name!r} is missing" + (f": {description}" if description else "")
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}"
