@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_pair
+from featurespace.metrics.arrays import as_placed_pair
 from featurespace.metrics.hsic import hsic_matrices
+from featurespace.metrics.places import together
 from featurespace.metrics.prepared import PreparedCKA, prepare_cka
 from featurespace.metrics.units import cka_units
 from featurespace.stats.estimate import Estimate
@@ -38,7 +39,7 @@ def cka_matrices(
     Raises
     ------
     ValueError
-        If samples or groups of two layers differ.
+        If samples, groups or devices of two layers differ.
 
     Notes
     -----
@@ -77,6 +78,10 @@ def _check_same_samples(layers: Sequence[PreparedCKA]) -> None:
             raise ValueError(f"the layers differ in samples or groups ({layers[0].n} and {layer.n} rows)")
         if not layer.units.same_as(layers[0].units):
             raise ValueError("the layers were prepared with different groups")
+        if layer.X.device != layers[0].X.device:
+            raise ValueError(
+                f"the layers lie on {layers[0].X.device} and {layer.X.device}; prepare all from features on one device"
+            )
 
 
 def _own(value: np.ndarray, without: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -220,9 +225,9 @@ def debiased_cka(X: Any, Y: Any, *, kernel: str, groups: Any) -> float:
 
 def _both(X: Any, Y: Any, *, groups: Any, between_groups: bool, kernel: str) -> list[PreparedCKA]:
     """Prepare both inputs, so that an error names the right one."""
-    X, Y = (Z if hasattr(Z, "shape") else np.asarray(Z) for Z in (X, Y))
+    X, Y = together(*(Z if hasattr(Z, "shape") else np.asarray(Z) for Z in (X, Y)))
     if min(X.ndim, Y.ndim) < 3:  # maps are checked in blocks
-        X, Y = as_pair(*(Z.reshape(len(Z), -1) if Z.ndim > 2 else Z for Z in (X, Y)))
+        X, Y = as_placed_pair(*(Z.reshape(len(Z), -1) if Z.ndim > 2 else Z for Z in (X, Y)))
     elif len(X) != len(Y):
         raise ValueError(f"X has {len(X)} rows and Y {len(Y)}; paired features have the same samples in the same order")
     if groups is None and between_groups:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+
+from featurespace.metrics.places import Array, from_tensor, ldexp, library, stays, together
 
 
 def as_features(X: Any, name: str = "X", *, first_column: int = 0) -> np.ndarray:
@@ -35,9 +38,7 @@ def as_features(X: Any, name: str = "X", *, first_column: int = 0) -> np.ndarray
     >>> as_features([[1, 2], [3, 4]]).dtype
     dtype('float64')
     """
-    if hasattr(X, "detach"):  # a torch tensor, known without importing torch; bfloat16 has no NumPy counterpart
-        X = X.detach().cpu().double().numpy()
-    array = np.asarray(X)
+    array = np.asarray(from_tensor(X) if hasattr(X, "detach") else X)  # a tensor, known without importing torch
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}; features are (n, d): one row a sample, one column a feature")
     if array.dtype.kind not in "fiub":
@@ -53,6 +54,21 @@ def as_features(X: Any, name: str = "X", *, first_column: int = 0) -> np.ndarray
     return array
 
 
+def as_placed(X: Any, name: str = "X", *, first_column: int = 0) -> Array:
+    """Return the same as `as_features`, but of a tensor on a GPU a float64 tensor there.
+
+    Raises
+    ------
+    ValueError
+        As `as_features`.
+    """
+    if stays(X) and X.ndim == 2 and X.numel() and not X.is_complex():
+        Z = X.detach().double()
+        if bool(library(Z).isfinite(Z).all()):
+            return Z
+    return as_features(X, name, first_column=first_column)
+
+
 def as_pair(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return paired features: row i of X and row i of Y are the same sample.
 
@@ -61,7 +77,22 @@ def as_pair(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         As `as_features`, or if the numbers of rows differ.
     """
-    X, Y = as_features(X, "X"), as_features(Y, "Y")
+    return _paired(as_features(X, "X"), as_features(Y, "Y"))
+
+
+def as_placed_pair(X: Any, Y: Any) -> tuple[Array, Array]:
+    """Return the same as `as_pair`, but of two tensors on one GPU tensors there.
+
+    Raises
+    ------
+    ValueError
+        As `as_pair`.
+    """
+    X, Y = together(X, Y)
+    return _paired(as_placed(X, "X"), as_placed(Y, "Y"))
+
+
+def _paired(X: Array, Y: Array) -> tuple[Array, Array]:
     if len(X) != len(Y):
         raise ValueError(f"X has {len(X)} rows and Y {len(Y)}; paired features have the same samples in the same order")
     return X, Y
@@ -75,7 +106,22 @@ def as_two_samples(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         As `as_features`, if the widths differ, or if a sample has fewer than 2 rows.
     """
-    X, Y = as_features(X, "X"), as_features(Y, "Y")
+    return _of_one_space(as_features(X, "X"), as_features(Y, "Y"))
+
+
+def as_placed_samples(X: Any, Y: Any) -> tuple[Array, Array]:
+    """Return the same as `as_two_samples`, but of two tensors on one GPU tensors there.
+
+    Raises
+    ------
+    ValueError
+        As `as_two_samples`.
+    """
+    X, Y = together(X, Y)
+    return _of_one_space(as_placed(X, "X"), as_placed(Y, "Y"))
+
+
+def _of_one_space(X: Array, Y: Array) -> tuple[Array, Array]:
     if X.shape[1] != Y.shape[1]:
         raise ValueError(f"X has {X.shape[1]} columns and Y {Y.shape[1]}; two samples share one feature space")
     if min(len(X), len(Y)) < 2:
@@ -83,25 +129,33 @@ def as_two_samples(X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
     return X, Y
 
 
-def centred(X: np.ndarray, *, in_place: bool = False) -> np.ndarray:
+def centred(X: Array, *, in_place: bool = False) -> Array:
     """Return X less its column means; a constant column becomes exactly zero, not rounding noise."""
     constant = (X[0] == X).all(axis=0)
-    Z = np.subtract(X, X.mean(axis=0), out=X if in_place else None)
+    mean = X.mean(axis=0)
+    if in_place:
+        X -= mean
+    Z = X if in_place else X - mean
     Z[:, constant] = 0.0
     return Z
 
 
-def tamed(X: np.ndarray) -> np.ndarray:
+def tamed(X: Array) -> Array:
     """Return X, times a power of two where its largest value is so extreme that squares would over- or underflow.
 
     For metrics that do not depend on the scale: the factor is exact, so no digit changes.
     """
-    peak = np.abs(X).max(initial=0.0)
-    exponent = int(np.frexp(peak)[1])
-    return X if peak == 0 or abs(exponent) < 200 else np.ldexp(X, -exponent)
+    peak = magnitude(X)
+    exponent = math.frexp(peak)[1]
+    return X if peak == 0 or abs(exponent) < 200 else ldexp(X, -exponent)
 
 
-def unit_scaled(X: np.ndarray, name: str) -> np.ndarray:
+def magnitude(X: Array) -> float:
+    """Return the largest absolute value."""
+    return max(float(X.max()), -float(X.min()))
+
+
+def unit_scaled(X: Array, name: str) -> Array:
     """Return X centred and of unit Frobenius norm.
 
     Raises
@@ -110,11 +164,11 @@ def unit_scaled(X: np.ndarray, name: str) -> np.ndarray:
         If X is constant: nothing is left of it, so nothing has a relation to it.
     """
     Z = centred(tamed(X))
-    largest = np.abs(Z).max()
+    largest = magnitude(Z)
     if largest == 0:
         raise ValueError(f"{name} is constant: every sample has the same features, so similarity to it is undefined")
     Z /= largest  # first, since squares of values beyond 1e154 or below 1e-154 leave the range of float64
-    Z /= np.linalg.norm(Z)
+    Z /= library(Z).linalg.norm(Z)
     return Z
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace.metrics.places import empty, to_numpy, vecdot
 from featurespace.metrics.prepared import PreparedCKA, PreparedKernel
 
 KERNEL_ROWS = 128
@@ -97,7 +98,8 @@ def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], sides: Sid
     used = sorted({each for pair in pairs for each in pair})
     units = models[used[0]][0].units
     rows, columns = (len(units.order) if side == "rows" else len(units.sizes) for side in sides)
-    kernels = {each: np.empty((len(models[each]), min(KERNEL_ROWS, rows), columns)) for each in used}
+    like = models[used[0]][0].X
+    kernels = {each: empty((len(models[each]), min(KERNEL_ROWS, rows), columns), like) for each in used}
     products = {pair: np.empty((*(len(models[each]) for each in pair), rows)) for pair in pairs}
     for start in range(0, rows, KERNEL_ROWS):
         stop = min(start + KERNEL_ROWS, rows)
@@ -108,9 +110,9 @@ def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], sides: Sid
         for pair in pairs:
             first, second = block[pair[0]], block[pair[-1]]
             if len(pair) == 1:
-                products[pair][:, start:stop] = np.vecdot(first, first)
-            else:
-                product = first.transpose(1, 0, 2) @ second.transpose(1, 2, 0)
+                products[pair][:, start:stop] = to_numpy(vecdot(first, first))
+            else:  # one product of the layers' kernels for each row
+                product = to_numpy(first.swapaxes(0, 1) @ second.swapaxes(0, 1).swapaxes(1, 2))
                 products[pair][..., start:stop] = product.transpose(1, 2, 0)
     return products
 
@@ -121,7 +123,7 @@ def _moment_products(first: Layers, second: Layers, sides: Sides) -> np.ndarray:
     products = np.empty((len(first), len(second), len(first[0].side(left))))
     for a, A in enumerate(first):
         for b, B in enumerate(second):
-            products[a, b] = np.vecdot(A.side(left) @ (A.side(right).T @ B.side(right)), B.side(left))
+            products[a, b] = to_numpy(vecdot(A.side(left) @ (A.side(right).T @ B.side(right)), B.side(left)))
     return products
 
 

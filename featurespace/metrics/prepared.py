@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_features, centred, tamed
+from featurespace.metrics.arrays import as_features, as_placed, centred, magnitude, tamed
 from featurespace.metrics.kernels import linear_kernel, rbf_kernel, u_centred
+from featurespace.metrics.places import Array, fill_diagonal, inner, library, like, stays, to_numpy, vecdot
 from featurespace.metrics.units import Units, cka_units
 
 KERNELS = ("linear", "rbf")
@@ -22,20 +23,20 @@ class PreparedCKA:
 
     Rows are sorted by unit and scaled to a mean square length of 1; where pairs within a unit are left out, they bear
     the root of their weight, so that a product of two kernels bears the weight of both rows. Held per layer: the
-    features and O(n) sums.
+    features, on the GPU where they lie there, and O(n) sums.
     """
 
-    X: np.ndarray
+    X: Array
     units: Units
     norms: np.ndarray = field(init=False)  # a_i = |x_i|^2
     rows: np.ndarray = field(init=False)  # r_i, row sums of the kernel without its diagonal, or without the own unit
 
     def __post_init__(self) -> None:
-        self.norms = np.vecdot(self.X, self.X)
+        self.norms = to_numpy(vecdot(self.X, self.X))
         if self.units.between:
-            self.rows = self.X @ self.unit_sums.sum(axis=0) - self.to_unit
+            self.rows = to_numpy(self.X @ self.unit_sums.sum(axis=0)) - self.to_unit
         else:
-            self.rows = self.X @ self.X.sum(axis=0) - self.norms
+            self.rows = to_numpy(self.X @ self.X.sum(axis=0)) - self.norms
 
     @property
     def n(self) -> int:
@@ -48,7 +49,7 @@ class PreparedCKA:
         return self.X.shape[1]
 
     @cached_property
-    def unit_sums(self) -> np.ndarray:
+    def unit_sums(self) -> Array:
         """S_g, the sum of each unit's rows; their mean where each unit counts once."""
         return self.units.weighted_sums(self.X)
 
@@ -57,12 +58,13 @@ class PreparedCKA:
         """Return x_j . S_g for each row j and its own unit g."""
         if self.units.single:
             return self.norms
-        return np.vecdot(self.X, np.repeat(self.unit_sums, self.units.sizes, axis=0))
+        own = np.repeat(np.arange(len(self.units.sizes)), self.units.sizes)
+        return to_numpy(vecdot(self.X, self.unit_sums[own]))
 
     @cached_property
     def own_unit(self) -> np.ndarray:
         """|S_g|^2 of each unit."""
-        return np.vecdot(self.unit_sums, self.unit_sums)
+        return to_numpy(vecdot(self.unit_sums, self.unit_sums))
 
     @cached_property
     def within(self) -> np.ndarray:
@@ -70,21 +72,21 @@ class PreparedCKA:
         blocks = []
         for start, size in zip(self.units.starts, self.units.sizes):
             block = self.X[start : start + size] @ self.X[start : start + size].T
-            np.fill_diagonal(block, 0.0)
+            fill_diagonal(block, 0.0)
             blocks.append(block.ravel())
-        return np.concatenate(blocks)
+        return to_numpy(library(self.X).concatenate(blocks))
 
-    def side(self, name: str) -> np.ndarray:
+    def side(self, name: str) -> Array:
         """Return the features of the ``"rows"`` or of the ``"units"``."""
         return self.X if name == "rows" else self.unit_sums
 
-    def kernel(self, left: str, right: str, part: slice, out: np.ndarray) -> None:
+    def kernel(self, left: str, right: str, part: slice, out: Array) -> None:
         """Write the part of the kernel's rows: inner products of rows or units on the left with those on the right."""
-        np.matmul(self.side(left)[part], self.side(right).T, out=out)
+        library(out).matmul(self.side(left)[part], self.side(right).T, out=out)
 
     def unit_dot(self, values: np.ndarray, side: str = "rows") -> np.ndarray:
         """Return the units' kernel with all rows (or units) times (rows, m) values."""
-        return self.unit_sums @ (self.side(side).T @ values)
+        return to_numpy(self.unit_sums @ (self.side(side).T @ like(values, self.X)))
 
 
 class PreparedKernel(PreparedCKA):
@@ -95,7 +97,8 @@ class PreparedKernel(PreparedCKA):
 
     def __post_init__(self) -> None:
         self.norms = np.zeros(len(self.X))
-        self.rows = self.unit_sums.sum(axis=0) - self.to_unit if self.units.between else self.X.sum(axis=0)
+        sums = to_numpy((self.unit_sums if self.units.between else self.X).sum(axis=0))
+        self.rows = sums - self.to_unit if self.units.between else sums
 
     @property
     def width(self) -> int:
@@ -105,36 +108,38 @@ class PreparedKernel(PreparedCKA):
     @cached_property
     def to_unit(self) -> np.ndarray:
         """Return k_jg for each row j and its own unit g."""
-        return self.unit_sums[np.repeat(np.arange(len(self.units.sizes)), self.units.sizes), np.arange(self.n)]
+        own = np.repeat(np.arange(len(self.units.sizes)), self.units.sizes)
+        return to_numpy(self.unit_sums[own, np.arange(self.n)])
 
     @cached_property
-    def between_units(self) -> np.ndarray:
+    def between_units(self) -> Array:
         """Return the (G, G) kernel of the units."""
         return self.units.weighted_sums(self.unit_sums, axis=1)
 
     @cached_property
     def own_unit(self) -> np.ndarray:
         """k_gg of each unit."""
-        return np.diag(self.between_units).copy()
+        return to_numpy(self.between_units.diagonal()).copy()
 
     @cached_property
     def within(self) -> np.ndarray:
         """Kernels within units, unit after unit."""
         bounds = zip(self.units.starts, self.units.starts + self.units.sizes)
-        return np.concatenate([self.X[start:stop, start:stop].ravel() for start, stop in bounds])
+        blocks = [self.X[start:stop, start:stop].ravel() for start, stop in bounds]
+        return to_numpy(library(self.X).concatenate(blocks))
 
-    def _matrix(self, left: str, right: str) -> np.ndarray:
+    def _matrix(self, left: str, right: str) -> Array:
         if left == right:
             return self.X if left == "rows" else self.between_units
         return self.unit_sums if left == "units" else self.unit_sums.T
 
-    def kernel(self, left: str, right: str, part: slice, out: np.ndarray) -> None:
+    def kernel(self, left: str, right: str, part: slice, out: Array) -> None:
         """Write the part of the kernel's rows."""
         out[:] = self._matrix(left, right)[part]
 
     def unit_dot(self, values: np.ndarray, side: str = "rows") -> np.ndarray:
         """Return the units' kernel with all rows (or units) times (rows, m) values."""
-        return self._matrix("units", side) @ values
+        return to_numpy(self._matrix("units", side) @ like(values, self.X))
 
 
 def prepare_cka(X: Any, *, groups: Any = None, kernel: str = "linear") -> PreparedCKA:
@@ -143,7 +148,7 @@ def prepare_cka(X: Any, *, groups: Any = None, kernel: str = "linear") -> Prepar
     Parameters
     ----------
     X : (n, d) array, features, one row a sample; or maps (n, h, w, c), unpooled, which count as n x (h w c). A memory
-        map is never held whole where it is wider than long
+        map is never held whole where it is wider than long. A tensor on a GPU stays there, and all that is large is done there
     groups : (n,) labels (patients) to leave out together; None leaves out samples. Or what `cka_units` made of them,
         which saves doing it for every layer
     kernel : ``"linear"``, or ``"rbf"`` with sigma^2 the median of the non-zero squared distances (of all samples, also
@@ -182,26 +187,28 @@ def prepare_cka(X: Any, *, groups: Any = None, kernel: str = "linear") -> Prepar
     order = units.order if units.name == "group" else slice(None)
     if len(shape) > 2 or (len(shape) == 2 and shape[1] > n) or kernel == "rbf":
         return PreparedKernel(_kernel(X, kernel, units, order), units)
-    copied = isinstance(X, np.ndarray) and X.dtype != np.float64  # `as_features` then gives memory of its own
-    Z = centred(tamed(as_features(X)), in_place=copied)[order]
-    Z /= _scale(math.sqrt(np.vdot(Z, Z) / n))  # CKA does not depend on it, and fourth powers stay far from overflow
+    Z = as_placed(X)
+    copied = (isinstance(X, np.ndarray) or stays(X)) and X.dtype != Z.dtype  # then it is memory of its own
+    Z = centred(tamed(Z), in_place=copied)[order]
+    Z /= _scale(math.sqrt(inner(Z, Z) / n))  # CKA does not depend on it, and fourth powers stay far from overflow
     if units.between:
-        Z *= units.roots[:, None]
+        Z *= like(units.roots[:, None], Z)
     return PreparedCKA(Z, units)
 
 
-def _kernel(X: Any, kernel: str, units: Units, order: Any) -> np.ndarray:
+def _kernel(X: Any, kernel: str, units: Units, order: Any) -> Array:
     """Return the U-centred kernel of the rows in the units' order, scaled and weighted."""
     if kernel == "linear":
         K = linear_kernel(X)
     else:
-        Z = centred(tamed(as_features(X)))
-        K = rbf_kernel(Z / _scale(float(np.abs(Z).max())))
-    K /= _scale(float(np.trace(K)) / len(K))
+        Z = centred(tamed(as_placed(X)))
+        K = rbf_kernel(Z / _scale(magnitude(Z)))
+    K /= _scale(float(K.trace()) / len(K))
     K = u_centred(K)[order][:, order] if units.name == "group" else u_centred(K)
     if units.between:
-        K *= units.roots
-        K *= units.roots[:, None]
+        roots = like(units.roots, K)
+        K *= roots
+        K *= roots[:, None]
     return K
 
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_features
+from featurespace.metrics.arrays import as_placed, magnitude
+from featurespace.metrics.places import Array, library, like, to_numpy, together, vecdot
 from featurespace.stats.estimate import Estimate, too_few
 from featurespace.stats.resampling import jackknife_estimate
 
@@ -19,14 +20,17 @@ from featurespace.stats.resampling import jackknife_estimate
 class _Sums(NamedTuple):
     """Sums over samples of shifted features z of all layers side by side, and of each layer's a = |z|^2."""
 
-    z: np.ndarray  # (D,)
-    zz: np.ndarray  # (D, D)
-    a: np.ndarray  # (L,)
-    aa: np.ndarray  # (L, L)
-    az: np.ndarray  # (L, D)
+    z: Array  # (D,)
+    zz: Array  # (D, D)
+    a: Array  # (L,)
+    aa: Array  # (L, L)
+    az: Array  # (L, D)
 
     def minus(self, other: _Sums) -> _Sums:
         return _Sums(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def to_numpy(self) -> _Sums:
+        return _Sums(*map(to_numpy, self))
 
 
 class StreamingCKA:
@@ -43,12 +47,13 @@ class StreamingCKA:
     ------
     ValueError
         If there are fewer than 5 blocks; in `update`, if rows or columns differ between layers or chunks, or a value
-        is not finite; in `matrices`, if there were fewer than 4 samples.
+        is not finite, or chunks lie on different devices; in `matrices`, if there were fewer than 4 samples.
 
     Notes
     -----
     For D features in all layers together: O(n D^2) time, and 8 blocks D^2 bytes whatever n. The first chunk's mean is
-    taken off all chunks, so that a large common offset costs no digits.
+    taken off all chunks, so that a large common offset costs no digits. The sums of tensors on a CUDA device are taken
+    and kept there, in float64.
 
     References
     ----------
@@ -78,6 +83,7 @@ class StreamingCKA:
         self._shape: tuple[tuple[int, ...], ...] = ()  # widths of the layers of each model
         self._shift = np.empty(0)
         self._scale = np.empty(0)
+        self._device: Any = None
 
     def update(self, models: Sequence[Sequence[Any]], *, groups: Any = None) -> None:
         """Add a chunk of samples.
@@ -87,8 +93,9 @@ class StreamingCKA:
         models : features (rows, d) of each layer of each model, all of the same samples; the same layers in each chunk
         groups : (rows,) labels (patients) of the samples; a group may be spread over chunks. In all chunks or in none
         """
-        layers = [as_features(X, f"layer {place} of model {i}") for i, each in enumerate(models)
-                  for place, X in enumerate(each)]  # fmt: skip
+        names = [f"layer {place} of model {i}" for i, each in enumerate(models) for place in range(len(each))]
+        given = together(*(X for each in models for X in each))
+        layers = [as_placed(X, name) for X, name in zip(given, names)]
         rows = {len(X) for X in layers}
         if len(rows) != 1:
             raise ValueError(f"the layers of a chunk have {sorted(rows)} rows; all need the same samples")
@@ -100,7 +107,12 @@ class StreamingCKA:
                 f"a chunk has layers of widths {shape}, {'without' if groups is None else 'with'} groups; the chunks "
                 f"before have {self._shape}, {'with' if self._unit == 'group' else 'without'} groups"
             )
-        Z = (np.concatenate(layers, axis=1) - self._shift) * self._scale
+        if layers[0].device != self._device:
+            raise ValueError(
+                f"a chunk lies on {layers[0].device} and the chunks before on {self._device}; give all on one"
+            )
+        Z = library(layers[0]).concatenate(layers, axis=1)
+        Z = (Z - like(self._shift, Z)) * like(self._scale, Z)
         if groups is None:
             self._add(int(self._counts.argmin()), Z)
         else:
@@ -112,16 +124,17 @@ class StreamingCKA:
                 self._add(int(each), Z[block == each])
         self.n += len(Z)
 
-    def _begin(self, layers: list[np.ndarray], shape: tuple[tuple[int, ...], ...], groups: Any) -> None:
+    def _begin(self, layers: list[Array], shape: tuple[tuple[int, ...], ...], groups: Any) -> None:
         self._shape, self._unit = shape, "sample" if groups is None else "group"
-        self._shift = np.concatenate([X.mean(axis=0) for X in layers])
-        spread = [float(np.abs(X - X.mean(axis=0)).max()) for X in layers]
+        self._device = layers[0].device
+        self._shift = np.concatenate([to_numpy(X.mean(axis=0)) for X in layers])
+        spread = [magnitude(X - X.mean(axis=0)) for X in layers]
         # a power of two for each layer: exact, and fourth powers stay far from overflow
         factors = [np.ldexp(1.0, -int(np.frexp(each)[1])) for each in spread]
         self._scale = np.repeat(factors, [X.shape[1] for X in layers])
 
-    def _add(self, block: int, Z: np.ndarray) -> None:
-        norms = np.stack([np.vecdot(Z[:, part], Z[:, part]) for part in self._parts()])
+    def _add(self, block: int, Z: Array) -> None:
+        norms = library(Z).stack([vecdot(Z[:, part], Z[:, part]) for part in self._parts()])
         new = _Sums(Z.sum(axis=0), Z.T @ Z, norms.sum(axis=1), norms @ norms.T, norms @ Z)
         known = self._sums[block]
         if known is None:
@@ -143,13 +156,14 @@ class StreamingCKA:
             raise ValueError(f"{self.n} samples were given; debiased CKA is defined from 4 samples on")
         filled = [each for each in self._sums if each is not None]
         counts = self._counts[self._counts > 0]
-        total = _Sums(*(sum(each[1:], each[0].copy()) for each in zip(*filled)))
+        sums = _Sums(*(sum(each[1:], 1 * each[0]) for each in zip(*filled)))
         parts = self._parts()
-        value = _hsic(total, self.n, parts)
+        value = _hsic(sums.to_numpy(), self.n, parts)
         reason = too_few(len(counts), self._unit) and f"{len(counts)} blocks, at least 5 needed: give smaller chunks"
         if not reason and self.n - counts.max() < 4:
             reason = "one block holds nearly all samples"
-        without = [] if reason else [_hsic(total.minus(each), self.n - m, parts) for each, m in zip(filled, counts)]
+        left = [] if reason else zip(filled, counts)
+        without = [_hsic(sums.minus(each).to_numpy(), self.n - m, parts) for each, m in left]
         places = np.split(np.arange(len(parts)), np.cumsum([len(widths) for widths in self._shape])[:-1])
         wanted = combinations_with_replacement(range(len(places)), 2) if pairs is None else pairs
         for i, j in wanted:

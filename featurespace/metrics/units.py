@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from featurespace.metrics.places import Array, like, run_sums
 from featurespace.stats.estimate import too_few
 from featurespace.stats.resampling import resampling_units
 
@@ -45,17 +46,17 @@ class Units(NamedTuple):
             return f"the largest group holds {largest} of {rows} samples, and 4 must remain without it"
         return too_few(len(self.sizes), self.name)
 
-    def sums(self, values: np.ndarray, *, axis: int = 0) -> np.ndarray:
+    def sums(self, values: Array, *, axis: int = 0) -> Array:
         """Return the sums over each unit's rows, which lie along ``axis``."""
-        return values if self.single else np.add.reduceat(values, self.starts, axis=axis)
+        return values if self.single else run_sums(values, self.starts, axis=axis)
 
-    def weighted_sums(self, values: np.ndarray, *, axis: int = 0) -> np.ndarray:
+    def weighted_sums(self, values: Array, *, axis: int = 0) -> Array:
         """Return the sums over each unit's rows, with their root weights where pairs within a unit are left out."""
         if not self.between:
             return self.sums(values, axis=axis)
         shape = [1] * values.ndim
         shape[axis] = -1
-        return self.sums(values * self.roots.reshape(shape), axis=axis)
+        return self.sums(values * like(self.roots.reshape(shape), values), axis=axis)
 
     def same_as(self, other: Units) -> bool:
         """Whether two layers were prepared with the same samples and groups."""
