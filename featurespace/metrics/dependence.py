@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurespace.metrics.arrays import as_features, as_pair, unit_scaled
-from featurespace.metrics.distances import ROWS, condensed_squared_distances, squared_distance_rows, upper_rows
+from featurespace.metrics.distances import ROWS, condensed_squared_distances, squared_distances, upper_rows
 from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import MIN_UNITS, Estimate, check_level
 from featurespace.stats.resampling import resampling_units
@@ -219,14 +219,13 @@ def _unit_parts(
     sides: tuple[np.ndarray, np.ndarray], sizes: np.ndarray, totals: _Totals, *, debiased: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield for some units at a time what goes with each from the squares and sums, and the cross sums that remain."""
-    norms = [np.vecdot(Z, Z) for Z in sides]
     ends = np.cumsum(sizes)
     unit = 0
     while unit < len(sizes):
         start = ends[unit] - sizes[unit]
         after = max(unit + 1, int(np.searchsorted(ends, start + ROWS, side="right")))
         stop = int(ends[after - 1])
-        blocks = [squared_distance_rows(Z, start, stop, norms=norm) for Z, norm in zip(sides, norms)]
+        blocks = [squared_distances(Z[start:stop], Z) for Z in sides]
         D = np.sqrt(np.stack(blocks))
         _shift(D, totals.shifts, start, debiased=debiased)
         begin = ends[unit:after] - sizes[unit:after] - start

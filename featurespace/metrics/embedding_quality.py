@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_features, centred, tamed
+from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.embedding import exact_neighbours
 from featurespace.metrics.neighbours import mutual_knn_from_neighbours
-from featurespace.metrics.pairs import distance_rounding, row_blocks, scaled, squared_distances_between
+from featurespace.metrics.pairs import row_blocks, scaled
 
 
 def trustworthiness(X: Any, E: Any, *, k: int = 10) -> float:
@@ -159,7 +160,7 @@ def _rank_score(ranked: np.ndarray, chosen: np.ndarray, *, k: int) -> float:
     near = exact_neighbours(chosen, k=k + 1)[0][:, 1:]
     beyond = 0
     for rows in row_blocks(n, n):
-        D = squared_distances_between(ranked[rows], ranked)
+        D = squared_distances(ranked[rows], ranked)
         place = np.arange(len(D))
         D[place, place + rows.start] = np.inf
         own = np.take_along_axis(D, near[rows], axis=1) - slack  # what rounding may separate is equally far

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.mmd import rbf_matrix
-from featurespace.metrics.pairs import distance_rounding, row_blocks, squared_distances_between
+from featurespace.metrics.pairs import row_blocks
 from featurespace.stats.resampling import resampling_units
 
 
@@ -189,7 +190,7 @@ def conformal_p_values(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None) -> n
     X, Y = Z[:n], Z[n:]
     nearer, kth = np.zeros(n), np.empty(n)  # distance to the neighbours k - 1 (none is nearer than 0) and k
     for rows in row_blocks(n, n):
-        D = squared_distances_between(X[rows], X)
+        D = squared_distances(X[rows], X)
         D[codes[rows, None] == codes] = np.inf
         D.partition(sorted({max(k - 2, 0), k - 1}), axis=1)
         kth[rows] = D[:, k - 1]
@@ -198,7 +199,7 @@ def conformal_p_values(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None) -> n
     found = np.empty(len(Y))
     slack = 2 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))  # equal but for rounding is equal
     for rows in row_blocks(len(Y), n):
-        D = squared_distances_between(Y[rows], X)
+        D = squared_distances(Y[rows], X)
         own = np.partition(D, k - 1, axis=1)[:, k - 1, None]
         # with the sample of Y among the neighbours of X the k-th distance lies between the old two
         found[rows] = (1 + (np.clip(D, nearer, kth) >= own - slack).sum(axis=1)) / (n + 1)

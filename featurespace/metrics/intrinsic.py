@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_features, centred, tamed
-from featurespace.metrics.pairs import distance_rounding, row_blocks, scaled, squared_distances_between
+from featurespace.metrics.distances import distance_rounding, squared_distances
+from featurespace.metrics.pairs import row_blocks, scaled
 from featurespace.stats.resampling import resampling_units
 
 AVERAGES = ("inverse", "mean")
@@ -151,7 +152,7 @@ def _nearest_distances(X: Any, k: int, groups: Any, *, least: int = 2) -> np.nda
     slack = 2 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))
     found = np.empty((n, k))
     for rows in row_blocks(n, n):
-        D = squared_distances_between(Z[rows], Z)
+        D = squared_distances(Z[rows], Z)
         D[codes[rows, None] == codes] = np.inf
         by_unit = D if count == n else np.minimum.reduceat(D, starts, axis=1)
         reach = np.partition(by_unit, k - 1, axis=1)[:, k - 1] + slack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurespace.metrics.arrays import as_two_samples
+from featurespace.metrics.arrays import as_placed_samples
 from featurespace.metrics.kernel_permutation import cubic_matrix, energy_matrix
 from featurespace.metrics.kernel_test import kernel_estimate, pooled_kernel_across
 from featurespace.metrics.mmd import rbf_matrix
@@ -60,7 +60,7 @@ def mmd2_jackknife(
     >>> 0.3 < found.ci_low < found.value, found.interval
     (True, 'jackknife')
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     K, _ = rbf_matrix(X, Y, sigma)
     return kernel_estimate(pooled_kernel_across(K, len(X), groups_x, groups_y), level=level)
 
@@ -99,7 +99,7 @@ def kid_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = None,
     >>> kid_jackknife(rng.standard_normal((50, 2)), rng.standard_normal((40, 2)) + 2).ci_low > 5
     True
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     return kernel_estimate(pooled_kernel_across(cubic_matrix(X, Y), len(X), groups_x, groups_y), level=level)
 
 
@@ -138,6 +138,6 @@ def energy_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = No
     >>> energy_jackknife(rng.standard_normal((50, 2)), rng.standard_normal((40, 2)) + 2).ci_low > 1
     True
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     K, factor = energy_matrix(X, Y)
     return kernel_estimate(pooled_kernel_across(K, len(X), groups_x, groups_y), level=level, factor=factor)

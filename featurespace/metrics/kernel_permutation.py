@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.arrays import as_placed_samples, centred, magnitude
+from featurespace.metrics.distances import distances
 from featurespace.metrics.kernel_test import KernelTest, kernel_test, pooled_kernel
-from featurespace.metrics.kernels import squared_distances
 from featurespace.metrics.pairs import cubic_kernel
+from featurespace.metrics.places import Array, library
 
 
 def kid_permutation(
@@ -58,17 +59,17 @@ def kid_permutation(
     >>> kid_permutation(X, Y, rng=rng, permutations=99).p_value
     0.01
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     kernel = pooled_kernel(cubic_matrix(X, Y), len(X), groups_x, groups_y)
     return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations))
 
 
-def cubic_matrix(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+def cubic_matrix(X: Array, Y: Array) -> Array:
     """Return the cubic kernel of the pooled sample, less 1."""
-    Z = np.concatenate([X, Y])
+    Z = library(X).concatenate([X, Y])
     with np.errstate(over="ignore", invalid="ignore"):
         K = cubic_kernel(Z, Z)
-        largest = float(np.abs(K).max()) * len(K) ** 2  # no sum over pairs lies above
+        largest = magnitude(K) * len(K) ** 2  # no sum over pairs lies above
     if not np.isfinite(largest):
         raise ValueError("(x.y / d + 1)^3 leaves the range of float64 (1e308); divide both samples by one factor")
     return K
@@ -119,15 +120,17 @@ def energy_permutation(
     >>> found.p_value, found.ci_low > 0.5
     (0.01, True)
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     K, factor = energy_matrix(X, Y)
     kernel = pooled_kernel(K, len(X), groups_x, groups_y)
     return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations, factor=factor))
 
 
-def energy_matrix(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, float]:
+def energy_matrix(X: Array, Y: Array) -> tuple[Array, float]:
     """Return the kernel -|x - y| of the pooled sample, divided by a factor that keeps its squares in range, and the factor."""
-    Z = centred(np.concatenate([X, Y]))
-    factor = float(np.abs(Z).max()) or 1.0  # equal samples have no scale
-    K = squared_distances(Z / factor)
-    return np.negative(np.sqrt(K, out=K), out=K), factor
+    Z = centred(library(X).concatenate([X, Y]))
+    factor = magnitude(Z) or 1.0  # equal samples have no scale
+    Z /= factor
+    K = distances(Z, Z)
+    K *= -1
+    return K, factor

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from featurespace.metrics.places import Array, fill_diagonal, library, like, run_sums, to_numpy
 from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.permutation import permutation_p, permute_units
 from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance, resampling_units
@@ -64,7 +65,7 @@ class PooledKernel:
         inside; otherwise all pairs of different samples count
     """
 
-    cells: np.ndarray
+    cells: Array
     sizes: np.ndarray
     count_x: int
     unit: str
@@ -90,8 +91,8 @@ class PooledKernel:
         """The U-statistic: mean within X and within Y, less twice the mean between."""
         x, y = slice(0, self.count_x), slice(self.count_x, None)
         pairs = [self.sizes[side].sum() ** 2 - self._excluded[side].sum() for side in (x, y)]
-        within = self.cells[x, x].sum() / pairs[0] + self.cells[y, y].sum() / pairs[1]
-        return float(within - 2 * self.cells[x, y].sum() / (self.n_x * self.n_y))
+        within = float(self.cells[x, x].sum()) / pairs[0] + float(self.cells[y, y].sum()) / pairs[1]
+        return float(within - 2 * float(self.cells[x, y].sum()) / (self.n_x * self.n_y))
 
     def null(self, sides: np.ndarray) -> np.ndarray:
         """Return the value of every permutation, the first side of each in a row of `sides`."""
@@ -100,9 +101,9 @@ class PooledKernel:
             raise ValueError(
                 "a permutation of groups can leave one sample on a side; at least 2 groups each are needed"
             )
-        Z = sides.T.astype(float)
-        within = np.einsum("ub,ub->b", self.cells @ Z, Z)  # rows of the kernel sum to zero: the other two sums follow
-        n = self.sizes @ Z
+        Z = like(sides.T.astype(float), self.cells)
+        within = to_numpy(library(Z).einsum("ub,ub->b", self.cells @ Z, Z))  # rows of the kernel sum to zero: the
+        n = self.sizes @ sides.T  # other two sums follow
         m = self.sizes.sum() - n
         return within / (n * (n - 1)) + within / (m * (m - 1)) + 2 * within / (n * m)
 
@@ -126,29 +127,29 @@ class PooledKernel:
         excluded = self._excluded
         n, m = self.sizes[own].sum() - self.sizes[own], self.sizes[other].sum()
         pairs = n**2 - (excluded[own].sum() - excluded[own])
-        rows = self.cells[own, own].sum(axis=1)
-        within = (rows.sum() - 2 * rows + np.diag(self.cells[own, own])) / pairs
-        across = self.cells[own, other].sum(axis=1)
-        rest = self.cells[other, other].sum() / (m**2 - excluded[other].sum())
+        rows = to_numpy(self.cells[own, own].sum(axis=1))
+        within = (rows.sum() - 2 * rows + to_numpy(self.cells[own, own].diagonal())) / pairs
+        across = to_numpy(self.cells[own, other].sum(axis=1))
+        rest = float(self.cells[other, other].sum()) / (m**2 - excluded[other].sum())
         return within + rest - 2 * (across.sum() - across) / (n * m)
 
 
-def pooled_kernel(K: np.ndarray, n: int, groups_x: Any = None, groups_y: Any = None) -> PooledKernel:
+def pooled_kernel(K: Array, n: int, groups_x: Any = None, groups_y: Any = None) -> PooledKernel:
     """Return what the kernel K of the pooled sample, of which the first n rows are X, gives; K is overwritten.
 
     Adding a_i + a_j to all pairs i != j changes no U-statistic, of any split; with the a_i that make row sums zero the
     statistic of a split z is a multiple of z'Kz, and no digits cancel in it.
     """
-    np.fill_diagonal(K, 0)
+    fill_diagonal(K, 0)
     rows, N = K.sum(axis=0), len(K)
     share = rows / (N - 2) - rows.sum() / (2 * (N - 1) * (N - 2))
     K -= share[:, None]
     K -= share
-    np.fill_diagonal(K, 0)
+    fill_diagonal(K, 0)
     return PooledKernel(*_units(K, n, groups_x, groups_y))
 
 
-def pooled_kernel_across(K: np.ndarray, n: int, groups_x: Any = None, groups_y: Any = None) -> PooledKernel:
+def pooled_kernel_across(K: Array, n: int, groups_x: Any = None, groups_y: Any = None) -> PooledKernel:
     """Return the same without the pairs within a group; K is overwritten.
 
     Raises
@@ -156,15 +157,15 @@ def pooled_kernel_across(K: np.ndarray, n: int, groups_x: Any = None, groups_y: 
     ValueError
         If a sample has one group.
     """
-    np.fill_diagonal(K, 0)
+    fill_diagonal(K, 0)
     cells, sizes, count_x, unit = _units(K, n, groups_x, groups_y)
     if min(count_x, len(sizes) - count_x) < 2:
         raise ValueError("X or Y has only one group; pairs of samples of different groups need at least 2 each")
-    np.fill_diagonal(cells, 0)
+    fill_diagonal(cells, 0)
     return PooledKernel(cells, sizes, count_x, unit, across=True)
 
 
-def _units(K: np.ndarray, n: int, groups_x: Any, groups_y: Any) -> tuple[np.ndarray, np.ndarray, int, str]:
+def _units(K: Array, n: int, groups_x: Any, groups_y: Any) -> tuple[Array, np.ndarray, int, str]:
     """Return the kernel by pairs of units, the units' sizes, how many are of X, and their name."""
     codes_x, _, count_x = resampling_units(groups_x, n)
     codes_y, _, _ = resampling_units(groups_y, len(K) - n)
@@ -172,16 +173,16 @@ def _units(K: np.ndarray, n: int, groups_x: Any, groups_y: Any) -> tuple[np.ndar
     return cells, sizes, count_x, "sample" if groups_x is None and groups_y is None else "group"
 
 
-def _cells(K: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cells(K: Array, codes: np.ndarray) -> tuple[Array, np.ndarray]:
     """Return the kernel summed over pairs of units, and the units' sizes."""
     sizes = np.bincount(codes)
     if len(sizes) == len(K):
         order = np.argsort(codes)
-        return (K if (order == np.arange(len(K))).all() else K[np.ix_(order, order)]), sizes
+        return (K if (order == np.arange(len(K))).all() else K[order][:, order]), sizes
     order = np.argsort(codes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    half = np.add.reduceat(K[order], starts, axis=0)
-    return np.add.reduceat(half[:, order], starts, axis=1), sizes
+    half = run_sums(K[order], starts)
+    return run_sums(half[:, order], starts, axis=1), sizes
 
 
 def kernel_test(

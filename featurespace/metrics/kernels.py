@@ -1,4 +1,4 @@
-"""Kernel matrices of one representation: distances, RBF, linear by blocks of columns, and their centring."""
+"""Kernel matrices of one representation: RBF, linear by blocks of columns, and their centring."""
 
 from __future__ import annotations
 
@@ -9,35 +9,19 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_placed, centred, magnitude
-from featurespace.metrics.places import Array, fill_diagonal, ldexp, library, like, median, vecdot
+from featurespace.metrics.distances import squared_distances
+from featurespace.metrics.places import Array, fill_diagonal, ldexp, library, like, middle
 
 COLUMN_BYTES = 1 << 27
 """Memory for the columns in work when a kernel is summed over blocks of them."""
 
 
-def squared_distances(X: Array) -> Array:
-    """Return the (n, n) squared Euclidean distances of centred rows.
-
-    By ``|x|^2 + |y|^2 - 2 x.y``, whose rounding is at most about d * 2e-16 of the largest squared norm: a value below
-    that, negative ones included, is that of equal rows and becomes zero.
-    """
-    norms = vecdot(X, X)
-    D = X @ X.T
-    D *= -2
-    D += norms[:, None]
-    D += norms
-    rounding = (16 + X.shape[1]) * np.finfo(float).eps * float(norms.max())
-    D[rounding > D] = 0
-    fill_diagonal(D, 0)
-    return D
-
-
 def rbf_kernel(X: Array) -> Array:
     """Return ``exp(-d^2 / (2 sigma^2))`` with sigma^2 the median of the non-zero squared distances."""
-    D = squared_distances(X)
+    D = squared_distances(X, X)
     row = like(np.arange(len(D)), D)
     above = D[row[:, None] < row]  # twice as fast as by `triu_indices`
-    D /= -2 * median(above[above > 0])
+    D /= -sum(middle(above[above > 0]))  # twice the median
     return library(D).exp(D, out=D)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurespace.metrics.arrays import as_two_samples, centred
-from featurespace.metrics.pairs import distance_rounding, row_blocks, scaled, squared_distances_between
+from featurespace.metrics.distances import distance_rounding, squared_distances
+from featurespace.metrics.pairs import row_blocks, scaled
 from featurespace.stats.resampling import resampling_units
 
 
@@ -97,7 +98,7 @@ def prdc(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None, groups_y: Any = No
     balls_of_x, covered = np.zeros(m, dtype=np.int64), np.zeros(n, dtype=bool)  # per sample of Y; per sample of X
     reached = np.zeros(n, dtype=bool)
     for rows in row_blocks(n, m):
-        D = squared_distances_between(Z[rows], Z[n:])
+        D = squared_distances(Z[rows], Z[n:])
         part = _Sample(Z[rows], pooled[rows])
         inside = _inside(D, radii_x[rows, None], part, second, rounding)
         balls_of_x += inside.sum(axis=0)
@@ -123,7 +124,7 @@ def _radii(sample: _Sample, codes: np.ndarray, k: int, rounding: float) -> np.nd
     """Return the exact squared distance of each row to the k-th nearest row of another group."""
     Z, found = sample.centred, np.empty(len(sample.centred))
     for rows in row_blocks(len(Z), len(Z)):
-        D = squared_distances_between(Z[rows], Z)
+        D = squared_distances(Z[rows], Z)
         D[codes[rows, None] == codes] = np.inf
         near = np.partition(D, k - 1, axis=1)[:, k - 1, None]
         certain = (near - rounding > D).sum(axis=1)  # surely nearer than the k-th

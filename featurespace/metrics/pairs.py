@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from featurespace.metrics.arrays import magnitude
+from featurespace.metrics.distances import squared_distances
+from featurespace.metrics.places import Array, fill_diagonal, library, like, to_numpy, vecdot
+
 CELLS = 2**22
 """Pairs in a block: 32 MiB. Blocks four times smaller or larger take as long."""
 
-Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Kernel = Callable[[Array, Array], Array]
 
 
-def scaled(Z: np.ndarray) -> tuple[np.ndarray, float]:
+def scaled(Z: Array) -> tuple[Array, float]:
     """Return features of largest magnitude between 0.5 and 1, whose squares stay in range, and the factor that did it.
 
     The factor is a power of two, so that no digit changes.
     """
-    largest = max(float(Z.max()), -float(Z.min()))
-    factor = 2.0 ** -max(math.frexp(largest)[1], -1000)
+    factor = 2.0 ** -max(math.frexp(magnitude(Z))[1], -1000)
     return Z * factor, factor
 
 
@@ -30,48 +33,23 @@ def row_blocks(n: int, m: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n))
 
 
-def sum_within(kernel: Kernel, Z: np.ndarray) -> float:
+def sum_within(kernel: Kernel, Z: Array) -> float:
     """Return the sum of a symmetric kernel over ordered pairs of different rows; half of them are computed."""
     total = 0.0
     for rows in row_blocks(len(Z), len(Z)):
         block = kernel(Z[rows], Z[rows.start :])
         own = rows.stop - rows.start
-        np.fill_diagonal(block, 0)
+        fill_diagonal(block, 0)
         total += float(block[:, :own].sum()) + 2 * float(block[:, own:].sum())
     return total
 
 
-def sum_between(kernel: Kernel, A: np.ndarray, B: np.ndarray) -> float:
+def sum_between(kernel: Kernel, A: Array, B: Array) -> float:
     """Return the sum of a kernel over all pairs of a row of A and a row of B."""
     return sum(float(kernel(A[rows], B).sum()) for rows in row_blocks(len(A), len(B)))
 
 
-def squared_distances_between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Return the squared Euclidean distances of the rows of A and B, both centred alike.
-
-    Rounding as in `kernels.squared_distances`: values below it become zero.
-    """
-    norms_a, norms_b = np.vecdot(A, A), np.vecdot(B, B)
-    D = A @ B.T
-    D *= -2
-    D += norms_a[:, None]
-    D += norms_b
-    D[distance_rounding(A.shape[1], max(norms_a.max(), norms_b.max())) > D] = 0
-    return D
-
-
-def distance_rounding(d: int, largest: float) -> float:
-    """Return the bound on the rounding of a squared distance of rows with d columns and this largest squared norm."""
-    return float((16 + d) * np.finfo(float).eps * largest)
-
-
-def distances_between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Return the Euclidean distances of the rows of A and B, both centred alike."""
-    D = squared_distances_between(A, B)
-    return np.sqrt(D, out=D)
-
-
-def cubic_kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+def cubic_kernel(A: Array, B: Array) -> Array:
     """Return ``(a.b / d + 1)^3 - 1``: no difference of means sees the 1, and tiny features keep their digits."""
     T = A @ B.T
     T /= A.shape[1]
@@ -81,7 +59,7 @@ def cubic_kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 BINS = 2**16
 
 
-def median_distance(Z: np.ndarray) -> float:
+def median_distance(Z: Array) -> float:
     """Return the median distance of centred rows, pairs of different rows, without holding the distances.
 
     One pass counts squared distances in bins, a second keeps those of the bins that hold the middle: exact.
@@ -89,27 +67,29 @@ def median_distance(Z: np.ndarray) -> float:
     n = len(Z)
     pairs = n * (n - 1) // 2
     middle = np.array([(pairs - 1) // 2, pairs // 2])
-    largest = 4 * float(np.vecdot(Z, Z).max())  # of a squared distance
+    largest = 4 * float(vecdot(Z, Z).max())  # of a squared distance
     if largest == 0:
         return 0.0
     counts = np.zeros(BINS + 1, dtype=np.int64)
     for values in _upper(Z):
-        counts += np.bincount(_bins(values, largest), minlength=BINS + 1)
+        counts += to_numpy(library(Z).bincount(_bins(values, largest), minlength=BINS + 1))
     ends = np.cumsum(counts)
     low, high = np.searchsorted(ends, middle, side="right")
     kept = [values[(found >= low) & (found <= high)] for values in _upper(Z) for found in [_bins(values, largest)]]
-    ordered = np.sort(np.concatenate(kept))
+    ordered = np.sort(np.concatenate([to_numpy(values) for values in kept]))
     return float(np.sqrt(ordered[middle - (ends[low] - counts[low])]).mean())
 
 
-def _bins(values: np.ndarray, largest: float) -> np.ndarray:
-    return np.minimum(values * (BINS / largest), BINS).astype(np.int32)
+def _bins(values: Array, largest: float) -> Array:
+    xp = library(values)
+    return xp.asarray((values * (BINS / largest)).clip(max=BINS), dtype=xp.int32)
 
 
-def _upper(Z: np.ndarray) -> Iterator[np.ndarray]:
+def _upper(Z: Array) -> Iterator[Array]:
     """Yield the squared distances of each pair of rows once, a block at a time."""
     for rows in row_blocks(len(Z), len(Z)):
-        D = squared_distances_between(Z[rows], Z[rows.start :])
+        D = squared_distances(Z[rows], Z[rows.start :])
         own = rows.stop - rows.start
-        yield D[:, :own][np.triu_indices(own, 1)]
+        place = like(np.arange(own), D)
+        yield D[:, :own][place[:, None] < place]
         yield D[:, own:].ravel()

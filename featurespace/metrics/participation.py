@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_features, centred, tamed
-from featurespace.metrics.pairs import distance_rounding, row_blocks, scaled, squared_distances_between
+from featurespace.metrics.distances import distance_rounding, squared_distances
+from featurespace.metrics.pairs import row_blocks, scaled
 from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import Estimate, check_level
 from featurespace.stats.resampling import resampling_units
@@ -112,7 +113,7 @@ def _row_sums(Z: np.ndarray, sizes: np.ndarray, starts: np.ndarray) -> tuple[np.
     weights = 1 / sizes[of_row]
     pairs, to_others, triples, loss = np.zeros((4, count))
     for rows in row_blocks(len(Z), len(Z)):
-        D = squared_distances_between(Z[rows], Z)
+        D = squared_distances(Z[rows], Z)
         D /= 2
         D[of_row[rows, None] == of_row] = 0
         mine, weight = of_row[rows], weights[rows]

@@ -97,12 +97,14 @@ def run_sums(X: Array, starts: np.ndarray, *, axis: int = 0) -> Array:
     return sums if axis == 0 else sums.T
 
 
-def median(values: Array) -> float:
-    """Return the median of a vector, the mean of the two in the middle where there are two."""
+def middle(values: Array) -> tuple[float, float]:
+    """Return the two values in the middle of a vector, the same twice where their number is odd; the vector's order goes."""
+    low, high = (len(values) - 1) // 2, len(values) // 2
     if isinstance(values, np.ndarray):
-        return float(np.median(values))
-    ordered, half = values.sort().values, len(values) // 2
-    return float(ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2)
+        values.partition([low, high])
+    else:
+        values = values.sort().values
+    return float(values[low]), float(values[high])
 
 
 def cholesky(S: Array) -> Array | None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_features, centred, tamed
-from featurespace.metrics.pairs import distances_between, row_blocks, scaled
+from featurespace.metrics.distances import distances
+from featurespace.metrics.pairs import row_blocks, scaled
 
 
 def silhouette(X: Any, y: Any) -> float:
@@ -62,7 +63,7 @@ def silhouette(X: Any, y: Any) -> float:
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     total = 0.0
     for rows in row_blocks(n, n):
-        D = distances_between(Z[rows], Z)
+        D = distances(Z[rows], Z)
         own, place = codes[rows], np.arange(rows.stop - rows.start)
         D[place, place + rows.start] = 0
         sums = np.add.reduceat(D, starts, axis=1)

@@ -7,8 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from featurespace.metrics import StreamingCKA, cka, cka_jackknife, cka_matrices, places, prepare_cka
+from featurespace.metrics import (
+    StreamingCKA,
+    cka,
+    cka_jackknife,
+    cka_matrices,
+    energy_distance,
+    energy_jackknife,
+    energy_permutation,
+    kid,
+    kid_jackknife,
+    kid_permutation,
+    mmd2,
+    mmd2_jackknife,
+    mmd2_permutation,
+    pairs,
+    places,
+    prepare_cka,
+)
 from featurespace.metrics import hsic as hsic_room
+from featurespace.metrics import mmd as mmd_room
 from featurespace.metrics.arrays import as_features, as_placed, as_placed_pair
 
 
@@ -185,6 +203,67 @@ def test_arrays_import_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+GAPS = {
+    "mmd2": mmd2,
+    "kid": kid,
+    "energy_distance": energy_distance,
+    "energy_distance_unbiased": lambda X, Y: energy_distance(X, Y, unbiased=True),
+}
+
+
+def samples(n, m, d, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)), rng.standard_normal((m, d)) * np.linspace(0.5, 2, d) + 0.3
+
+
+@pytest.mark.parametrize("name", GAPS)
+@pytest.mark.parametrize("size", [(30, 21, 4), (9, 12, 40)])
+def test_gaps_of_tensors(forced, name, size):
+    X, Y = samples(*size)
+    for change in (lambda Z: Z, lambda Z: np.repeat(Z, 3, axis=0), lambda Z: np.float32(Z + 1000)):
+        arrays = change(X), change(Y)
+        value = GAPS[name](*tensors(*arrays))
+        assert type(value) is float and value == pytest.approx(GAPS[name](*arrays), rel=1e-12, abs=1e-12)
+
+
+def test_mmd_in_blocks_of_tensors(forced, monkeypatch):
+    monkeypatch.setattr(mmd_room, "WHOLE", 10)
+    monkeypatch.setattr(pairs, "CELLS", 100)
+    X, Y = samples(30, 21, 4)
+    assert mmd2(*tensors(X, Y)) == pytest.approx(mmd2(X, Y), abs=1e-12)
+    assert mmd2(*tensors(X, Y), sigma=1.5) == pytest.approx(mmd2(X, Y, sigma=1.5), abs=1e-12)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("test", [mmd2_permutation, kid_permutation, energy_permutation])
+def test_permutations_of_tensors(forced, test, grouped):
+    X, Y = samples(40, 30, 5)
+    groups = {"groups_x": np.arange(40)[::-1] // 4, "groups_y": np.arange(30) // 4} if grouped else {}
+    found, expected = (
+        test(*arrays, rng=np.random.default_rng(0), permutations=99, **groups) for arrays in (tensors(X, Y), (X, Y))
+    )
+    np.testing.assert_allclose(found.null, expected.null, rtol=1e-11, atol=1e-12)
+    assert found.p_value == expected.p_value
+    assert (found.value, found.se) == pytest.approx((expected.value, expected.se), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("jackknife", [mmd2_jackknife, kid_jackknife, energy_jackknife])
+def test_gap_jackknives_of_tensors(forced, jackknife, grouped):
+    X, Y = samples(40, 30, 5)
+    groups = {"groups_x": np.arange(40)[::-1] // 4, "groups_y": np.arange(30) // 4} if grouped else {}
+    found, expected = (jackknife(*arrays, **groups) for arrays in (tensors(X, Y), (X, Y)))
+    assert found.value == pytest.approx(expected.value, rel=1e-12, abs=1e-12)
+    np.testing.assert_allclose(found.leave_one_out, expected.leave_one_out, rtol=1e-12, atol=1e-12)
+
+
+def test_bad_samples_are_named(forced):
+    with pytest.raises(ValueError, match="two samples share one feature space"):
+        mmd2(torch.ones(5, 2), torch.ones(5, 3))
+    with pytest.raises(ValueError, match="the median distance of the pooled sample is 0"):
+        mmd2(torch.ones(5, 2), torch.ones(5, 2))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("shape", SHAPES)
@@ -197,3 +276,11 @@ def test_cka_on_cuda(shape):
     found, expected = cka_jackknife(*on_gpu), cka_jackknife(X, Y)
     np.testing.assert_allclose(found.leave_one_out, expected.leave_one_out, rtol=0, atol=1e-10)
     assert cka(on_gpu[0], Y) == pytest.approx(cka(X, Y), abs=1e-11)  # of two places: on the CPU
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", GAPS)
+def test_gaps_on_cuda(name):
+    X, Y = samples(400, 300, 20)
+    assert GAPS[name](*(Z.cuda() for Z in tensors(X, Y))) == pytest.approx(GAPS[name](X, Y), rel=1e-11, abs=1e-12)
