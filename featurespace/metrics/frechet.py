@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.arrays import as_placed_samples, centred
 from featurespace.metrics.pairs import scaled
+from featurespace.metrics.places import Array, cholesky, inner, library, to_numpy, triangle
 from featurespace.stats.resampling import resampling_units
 
 
@@ -44,7 +45,8 @@ def frechet_distance(X: Any, Y: Any) -> float:
     singular product leave. Cost O((n + m) d^2) and a decomposition of a min(n, d) x min(m, d) matrix. On one core at d
     = 2048 the trace term takes 1.5 s at n = m = 3000 (nuclear norm 3.5 s, two symmetric eigenproblems 2.8 s) and 2.1 s
     at 10,000 (6.8 s, 3.4 s), the whole function 2.4 s and 4.7 s (by the nuclear norm 3.8 s and 8.9 s); values agree to
-    1e-14. Invariant to translation and rotation of both together.
+    1e-14. Two tensors on one CUDA device are worked on there, in float64. Invariant to translation and rotation of both
+    together.
 
     References
     ----------
@@ -56,7 +58,7 @@ def frechet_distance(X: Any, Y: Any) -> float:
     >>> round(frechet_distance(X, X + [3.0, 4.0]), 9)
     25.0
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     with threadpool_limits(limits=1, user_api="blas"):  # see `frechet_distance_corrected`
         return _plug_in(X, Y)
 
@@ -66,12 +68,12 @@ ROUNDING = 1e-8
 the error measured was below 1e-12."""
 
 
-def _plug_in(X: np.ndarray, Y: np.ndarray) -> float:
+def _plug_in(X: Array, Y: Array) -> float:
     X, Y, factor = in_range(X, Y)
     Zx, Zy = centred(X), centred(Y)
     n, m, d = len(X), len(Y), X.shape[1]
-    shift = X.mean(axis=0) - Y.mean(axis=0)
-    scatter_x, scatter_y = float(np.vdot(Zx, Zx)), float(np.vdot(Zy, Zy))
+    shift = to_numpy(X.mean(axis=0) - Y.mean(axis=0))
+    scatter_x, scatter_y = inner(Zx, Zx), inner(Zy, Zy)
     if not math.isfinite(np.vdot(shift, shift) + scatter_x + scatter_y):
         raise ValueError(
             "squares of the features leave the range of float64 (1e308); divide both samples by one factor"
@@ -84,9 +86,9 @@ def _plug_in(X: np.ndarray, Y: np.ndarray) -> float:
     return frechet_from_factors(shift, scatter_x, scatter_y, _factor(Zx) @ _factor(Zy).T, n, m) / factor / factor
 
 
-def in_range(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def in_range(X: Array, Y: Array) -> tuple[Array, Array, float]:
     """Return both samples about their common mean, scaled by a factor, and the factor; distances gain its square."""
-    Z, factor = scaled(centred(np.concatenate([X, Y]), in_place=True))
+    Z, factor = scaled(centred(library(X).concatenate([X, Y]), in_place=True))
     if not 2.0**-500 <= factor <= 2.0**500:  # features about 1e150 or 1e-150: the distance could be no number, or 0
         raise ValueError(
             "squares of the features leave the range of float64 (1e-308 to 1e308); divide both samples by one factor"
@@ -94,13 +96,12 @@ def in_range(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, floa
     return Z[: len(X)], Z[len(X) :], factor
 
 
-def _trace_of_root(S: np.ndarray, T: np.ndarray, rounding: float) -> float | None:
+def _trace_of_root(S: Array, T: Array, rounding: float) -> float | None:
     """Return tr((S T)^(1/2)) from S = LL' and the eigenvalues of L'TL, None where rounding could exceed the limit."""
-    try:
-        L = np.linalg.cholesky(S)
-    except np.linalg.LinAlgError:
+    L = cholesky(S)
+    if L is None:
         return None
-    squares = np.linalg.eigvalsh(L.T @ T @ L)
+    squares = to_numpy(library(L).linalg.eigvalsh(L.T @ T @ L))
     if squares[0] <= 0:
         return None
     roots = np.sqrt(squares)
@@ -108,16 +109,16 @@ def _trace_of_root(S: np.ndarray, T: np.ndarray, rounding: float) -> float | Non
     return float(roots.sum()) if bound <= rounding else None
 
 
-def _factor(Z: np.ndarray) -> np.ndarray:
+def _factor(Z: Array) -> Array:
     """Return A of at most d rows with A'A = Z'Z."""
-    return Z if len(Z) <= Z.shape[1] else np.asarray(np.linalg.qr(Z, mode="r"))
+    return Z if len(Z) <= Z.shape[1] else triangle(Z)
 
 
 def frechet_from_factors(
-    shift: np.ndarray, scatter_x: float, scatter_y: float, factors: np.ndarray, n: int, m: int
+    shift: np.ndarray, scatter_x: float, scatter_y: float, factors: Array, n: int, m: int
 ) -> float:
     """Return the distance from the shift of the means, total scatters and the product of the scatters' factors."""
-    nuclear = np.linalg.svd(factors, compute_uv=False).sum() / np.sqrt((n - 1) * (m - 1))
+    nuclear = float(library(factors).linalg.svdvals(factors).sum()) / math.sqrt((n - 1) * (m - 1))
     return float(shift @ shift + scatter_x / (n - 1) + scatter_y / (m - 1) - 2 * nuclear)
 
 
@@ -197,7 +198,7 @@ def frechet_distance_infinity(
     >>> frechet_distance(X, Y) > 1 > abs(frechet_distance_infinity(X, Y, rng=rng).value)
     True
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     if points < 3:
         raise ValueError(f"points is {points}; a line with a residual needs at least 3")
     if not 0 < smallest < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -9,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.arrays import as_placed_samples, centred
 from featurespace.metrics.frechet import frechet_from_factors, in_range
+from featurespace.metrics.places import Array, inner, library, like, to_numpy
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.two_samples import block_estimate, two_sample_blocks
 
@@ -68,17 +70,17 @@ def frechet_distance_corrected(
     >>> frechet_distance(X, Y) > 2 > frechet_distance_corrected(X, Y, rng=rng).ci_high
     True
     """
-    X, Y = as_two_samples(X, Y)
+    X, Y = as_placed_samples(X, Y)
     grouped = groups_x is not None or groups_y is not None
     blocks_x, blocks_y = two_sample_blocks(len(X), len(Y), rng=rng, groups_x=groups_x, groups_y=groups_y, blocks=blocks)
     value, leave_out = frechet_leave_outs(X, Y, blocks_x, blocks_y)
     return block_estimate(value, leave_out, blocks_x, blocks_y, grouped=grouped, level=level, bias_corrected=True)
 
 
-def frechet_leave_outs(X: np.ndarray, Y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> tuple[float, list[float]]:
+def frechet_leave_outs(X: Array, Y: Array, of_x: np.ndarray, of_y: np.ndarray) -> tuple[float, list[float]]:
     """Return the plug-in distance, and that without each block of `two_sample_blocks`."""
     X, Y, factor = in_range(X, Y)
-    shift = X.mean(axis=0) - Y.mean(axis=0)
+    shift = to_numpy(X.mean(axis=0) - Y.mean(axis=0))
     # one decomposition a thread: two threads on one gain little when alone, and on a busy machine wait
     # for each other (62 s where this takes 9, d = 1280); it also makes the bits independent of the number of cores
     threads = max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=1)
@@ -94,41 +96,43 @@ def frechet_leave_outs(X: np.ndarray, Y: np.ndarray, of_x: np.ndarray, of_y: np.
 class _Side(NamedTuple):
     """One sample: centred rows Z = QR, and their total scatter."""
 
-    Z: np.ndarray
-    Q: np.ndarray
-    R: np.ndarray
+    Z: Array
+    Q: Array
+    R: Array
     scatter: float
 
 
-def _side(X: np.ndarray) -> _Side:
+def _side(X: Array) -> _Side:
     Z = centred(X)
     # with a column of ones in front all others of Q are orthogonal to it, those of null directions included: without
     # it I - W'W below is not positive when Z is rank-deficient
-    Q, R = np.linalg.qr(np.concatenate([np.ones((len(Z), 1)), Z], axis=1))
-    return _Side(Z, Q[:, 1:], R[1:, 1:], float(np.vdot(Z, Z)))
+    ones = like(np.ones((len(Z), 1)), Z)
+    Q, R = library(Z).linalg.qr(library(Z).concatenate([ones, Z], axis=1))
+    return _Side(Z, Q[:, 1:], R[1:, 1:], inner(Z, Z))
 
 
 def _without(
     sides: Sequence[_Side],
     left_out: tuple[np.ndarray, np.ndarray],
-    factors: np.ndarray,
+    factors: Array,
     shift: np.ndarray,
 ) -> float:
     """Return the distance without a block of each sample."""
     scatters, counts = [], []
     for index, (side, rows) in enumerate(zip(sides, left_out)):
         n = len(side.Z) - int(rows.sum())
-        total = side.Z[rows].sum(axis=0)
-        scatters.append(side.scatter - float(np.square(side.Z[rows]).sum() + total @ total / n))
+        xp, block = library(side.Z), side.Z[rows]
+        total = to_numpy(block.sum(axis=0))
+        scatters.append(side.scatter - (inner(block, block) + float(total @ total) / n))
         counts.append(n)
         shift = shift + (total / n if index else -total / n)
-        W = np.concatenate([side.Q[rows], side.Q[rows].sum(axis=0, keepdims=True) / np.sqrt(n)])
+        W = xp.concatenate([side.Q[rows], side.Q[rows].sum(axis=0)[None] / math.sqrt(n)])
         # I - W'W has the root I - V' diag(1 / (1 + sqrt(1 - s))) V with V = U'W, WW' = U diag(s) U'; s <= 1
-        s, U = np.linalg.eigh(W @ W.T)
+        s, U = xp.linalg.eigh(W @ W.T)
         V = U.T @ W
         kept = 1 - s
         kept[kept < 1e-13] = 0  # a direction that goes with the block; the root of its rounding would be 1e-8
-        weights = 1 / (1 + np.sqrt(kept))
+        weights = 1 / (1 + xp.sqrt(kept))
         factors = factors.T if index else factors
         factors = factors - V.T @ (weights[:, None] * (V @ factors))
     return frechet_from_factors(shift, scatters[0], scatters[1], factors, counts[0], counts[1])

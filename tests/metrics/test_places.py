@@ -15,6 +15,9 @@ from featurespace.metrics import (
     energy_distance,
     energy_jackknife,
     energy_permutation,
+    frechet_distance,
+    frechet_distance_corrected,
+    frechet_distance_infinity,
     kid,
     kid_jackknife,
     kid_permutation,
@@ -204,6 +207,7 @@ def test_arrays_import_no_torch():
 
 
 GAPS = {
+    "frechet_distance": frechet_distance,
     "mmd2": mmd2,
     "kid": kid,
     "energy_distance": energy_distance,
@@ -255,6 +259,19 @@ def test_gap_jackknives_of_tensors(forced, jackknife, grouped):
     found, expected = (jackknife(*arrays, **groups) for arrays in (tensors(X, Y), (X, Y)))
     assert found.value == pytest.approx(expected.value, rel=1e-12, abs=1e-12)
     np.testing.assert_allclose(found.leave_one_out, expected.leave_one_out, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(90, 70, 4), (25, 31, 40)])
+def test_frechet_intervals_of_tensors(forced, size):
+    X, Y = samples(*size)
+    for function in (frechet_distance_corrected, frechet_distance_infinity):
+        found, expected = (function(*arrays, rng=np.random.default_rng(0)) for arrays in (tensors(X, Y), (X, Y)))
+        assert type(found.value) is float and found.value == pytest.approx(expected.value, rel=1e-11)
+    found, expected = (
+        frechet_distance_corrected(*arrays, rng=np.random.default_rng(0), groups_x=np.arange(len(X)) // 3)
+        for arrays in (tensors(X, Y), (X, Y))
+    )
+    np.testing.assert_allclose(found.leave_one_out, expected.leave_one_out, rtol=1e-11)
 
 
 def test_bad_samples_are_named(forced):
