@@ -246,7 +246,8 @@ def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, stores: St
     run.write_json("provenance.json", {
         "command": provenance.command_line(), "started": progress.started, "finished": finished,
         "parts": run.parts(finished), "seed": config.seed,
-        "threads": inputs.threads, "device": inputs.device, "machine": provenance.machine(),
+        "threads": inputs.threads, "device": inputs.device, "statistics_device": stores.device,
+        "machine": provenance.machine(),
         "versions": provenance.installed_versions(), "models": [_model_record(model) for model in inputs.models],
         "data": [
             {"label": each.name, "source": str(each.source), "images": used[each.name],

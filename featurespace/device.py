@@ -34,6 +34,19 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def statistics_device(name: str) -> str:
+    """Return where the statistics of features from this device are computed: on CUDA there, else on the CPU.
+
+    They are sums in float64, which Apple's MPS does not have.
+    """
+    return name if name.startswith("cuda") else "cpu"
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a device has too little memory; known without importing torch."""
+    return type(error).__name__ == "OutOfMemoryError" or "ALLOC_FAILED" in str(error)
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Return the context for a forward pass in ``fp32`` or ``bf16``."""
     import torch

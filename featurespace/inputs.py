@@ -209,6 +209,7 @@ def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progr
 
     The models come first: making a control takes a while, and the user sees the first batch before.
     """
+    from featurespace.device import statistics_device
     from featurespace.features.table import store_table
     from featurespace.plan import check_disk
     from featurespace.tables.stores import Stores
@@ -233,7 +234,7 @@ def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progr
     ordered = {
         (model.label, data.name): stores[model.label, data.name] for data in inputs.images for model in inputs.models
     }
-    return inputs, Stores(ordered, inputs.controls, run.memo(), config.arm_of)
+    return inputs, Stores(ordered, inputs.controls, run.memo(), config.arm_of, statistics_device(inputs.device))
 
 
 def _extract(

@@ -56,7 +56,11 @@ ANALYZE = {
     "image_size": Option(None, "Height and width the images are scaled to; by default what each model was made for."),
     "batch_size": Option(64, "Images a batch."),
     "precision": Option("fp32", "Precision of the forward pass: fp32 or bf16. Statistics are float64 either way."),
-    "device": Option("auto", "auto, cpu, cuda, cuda:0, mps."),
+    "device": Option(
+        "auto",
+        "auto, cpu, cuda, cuda:0, mps. On cuda also CKA, MMD² and Fréchet distances are computed, in float64; "
+        "other statistics, and with mps all, on the CPU.",
+    ),
     "threads": Option(
         None, "Threads of the forward pass; by default OMP_NUM_THREADS, or the cores this process may use."
     ),

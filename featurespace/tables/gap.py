@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace import seeding
-from featurespace.metrics.arrays import as_two_samples
+from featurespace.metrics.arrays import as_placed_samples
 from featurespace.metrics.frechet import frechet_distance
 from featurespace.metrics.frechet_jackknife import frechet_distance_corrected
 from featurespace.metrics.kernel_jackknife import mmd2_jackknife
@@ -31,7 +31,7 @@ PERMUTATIONS = 1000
 LEAST_OF_CLASS = 10
 """Images of a class that each data set needs for a row of its own."""
 
-Part = tuple[str, Callable[[], Result]]  # what a remembered result is called, and how it is made
+Part = tuple[str, Callable[[Stores], Result]]  # what a remembered result is called, and how it is made
 
 
 def gap_tables(
@@ -59,9 +59,9 @@ def gap_tables(
             key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
             content = [stores.content(model, data, [layer]) for data in (data_a, data_b)]
             made_from = {**key, "content": content, "seed": seed}
-            for kind, make in _parts(stores, key, distances, seed=seed):
+            for kind, make in _parts(key, distances, seed=seed):
                 try:
-                    result = stores.memo.recall(kind, made_from, make)
+                    result = stores.compute(partial(_recalled, kind=kind, key=made_from, make=make), progress)
                 except ValueError as error:
                     failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
                     break  # the others fail for the same reason
@@ -91,17 +91,21 @@ def _with_corrections(rows: list[dict], arrays: Mapping[tuple[str, str, str, str
     return validate(table, DOMAIN_GAP)
 
 
-def _parts(stores: Stores, key: dict, distances: Sequence[str], *, seed: int) -> Iterator[Part]:
-    yield "gap", partial(_gap_rows, stores, key, seed=seed)
-    yield "gapclass", partial(_class_rows, stores, key)
+def _recalled(stores: Stores, *, kind: str, key: dict, make: Callable[[Stores], Result]) -> Result:
+    return stores.memo.recall(kind, {**key, **stores.place()}, partial(make, stores))
+
+
+def _parts(key: dict, distances: Sequence[str], *, seed: int) -> Iterator[Part]:
+    yield "gap", partial(_gap_rows, key=key, seed=seed)
+    yield "gapclass", partial(_class_rows, key=key)
     for name in distances:
-        yield f"gap{name.replace('_', '')}", partial(_distance_rows, stores, key, name, seed=seed)
+        yield f"gap{name.replace('_', '')}", partial(_distance_rows, key=key, name=name, seed=seed)
 
 
-def _sides(stores: Stores, key: dict) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """Return the features of both data sets, and their groups as keywords."""
+def _sides(stores: Stores, key: dict) -> tuple[list[Any], dict[str, Any]]:
+    """Return the features of both data sets, on the device of the statistics, and their groups as keywords."""
     names = (key["data_a"], key["data_b"])
-    features = [np.asarray(stores.features(key["model"], data, key["layer"])) for data in names]
+    features = [stores.placed(key["model"], data, key["layer"]) for data in names]
     return features, groups_of(stores, *names)
 
 
@@ -117,10 +121,10 @@ def groups_of(stores: Stores, data_a: str, data_b: str) -> dict[str, Any]:
 def _gap_rows(stores: Stores, key: dict, *, seed: int) -> Result:
     (X, Y), groups = _sides(stores, key)
     names = (key["data_a"], key["data_b"])
-    K, _ = rbf_matrix(*as_two_samples(X, Y), None)
+    K, _ = rbf_matrix(*as_placed_samples(X, Y), None)
     pairs = tuple(groups.values())
     grouped = groups["groups_x"] is not None
-    across = pooled_kernel_across(K.copy(), len(X), *pairs) if grouped else None
+    across = pooled_kernel_across(1 * K, len(X), *pairs) if grouped else None
     whole = pooled_kernel(K, len(X), *pairs)
     # Without groups every pair is one of two units, and the kernel, of many gigabytes perhaps, need not be there twice.
     estimate = kernel_estimate(across or whole, level=0.95)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -45,7 +46,7 @@ def similarity_tables(
         n = len(stores.samples(data))
         check_size(data, n)
         pairs = list(combinations_with_replacement(stores.models, 2))
-        results = _cka_results(stores, data, pairs, progress)
+        results = stores.compute(partial(_cka_results, data=data, pairs=pairs, progress=progress), progress)
         usable[data] = _usable_layers(stores, data, results, progress)
         between: dict[tuple[str, str, str, str], Estimate] = {}
         for model_a, model_b in pairs:
@@ -75,7 +76,7 @@ def _cka_results(
     stores: Stores, data: str, pairs: list[tuple[str, str]], progress: Progress
 ) -> dict[tuple[str, str], Result]:
     """Return the CKA of each pair of models; only those that are not remembered are computed, all in one go."""
-    keys = {(a, b): {"a": stores.content(a, data), "b": stores.content(b, data)} for a, b in pairs}
+    keys = {(a, b): {"a": stores.content(a, data), "b": stores.content(b, data), **stores.place()} for a, b in pairs}
     results = {pair: stores.memo.find("cka", keys[pair]) for pair in pairs}
     missing = [pair for pair in pairs if results[pair] is None]
     units = cka_units(stores.column(data, "group"), len(stores.samples(data)))
@@ -104,7 +105,7 @@ def _prepare(
     prepared, problems = {}, []
     for layer in stores.layers(model):
         try:
-            prepared[layer] = prepare_cka(stores.features(model, data, layer), groups=units)
+            prepared[layer] = prepare_cka(stores.placed(model, data, layer), groups=units)
         except ValueError as error:
             problems.append({"layer_a": layer, "layer_b": layer, "problem": str(error).removeprefix("X ")})
     return prepared, problems

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from featurespace.device import out_of_memory
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
 from featurespace.files import hash_value
+from featurespace.progress import Progress
 from featurespace.tables.memo import Memo
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -26,12 +30,14 @@ class Stores:
     controls : label of a model -> label of its untrained control
     memo : where results are remembered; by default nowhere
     arm_of : label of a model -> its arm, for models that are one of several seeds of a way of training
+    device : where CKA, MMD and the Frechet distance are computed, the CPU or a CUDA device
     """
 
     stores: Mapping[tuple[str, str], FeatureStore]
     controls: Mapping[str, str] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo)
     arm_of: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         self._samples: dict[str, pd.DataFrame] = {}
@@ -114,6 +120,29 @@ class Stores:
     def features(self, model: str, data: str, layer: str) -> np.ndarray:
         """Features (n, d) of one layer."""
         return self.stores[model, data][layer]
+
+    def placed(self, model: str, data: str, layer: str) -> Any:
+        """Features (n, d) of one layer on the device of the statistics."""
+        features = self.features(model, data, layer)
+        if self.device == "cpu":
+            return features
+        import torch
+
+        return torch.from_numpy(np.array(features)).to(self.device)
+
+    def place(self) -> dict[str, str]:
+        """Return what a remembered result depends on beside content and code: a GPU sums in another order."""
+        return {} if self.device == "cpu" else {"device": self.device.split(":")[0]}
+
+    def compute(self, make: Callable[[Stores], T], progress: Progress) -> T:
+        """Return what ``make`` makes of these stores; on the CPU, and said, where the device has too little memory."""
+        try:
+            return make(self)
+        except RuntimeError as error:
+            if self.device == "cpu" or not out_of_memory(error):
+                raise
+        progress.say(f"{self.device} has too little memory for some statistics; they are computed on the CPU")
+        return make(replace(self, device="cpu"))
 
 
 def corresponding_layers(layers_a: list[str], layers_b: list[str]) -> list[tuple[str, str]]:
