@@ -40,7 +40,7 @@ def squared_distances(A: Array, B: Array) -> Array:
     [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0]]
     """
     a, b = vecdot(A, A), vecdot(B, B)
-    D = A @ B.T
+    D = A @ B.T  # where A is B at half the time, hence the factor afterwards
     D *= -2
     D += a[:, None]
     D += b

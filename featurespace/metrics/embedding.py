@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_features, centred, normalised_rows
+from featurespace.metrics.arrays import as_features, centred, magnitude, normalised_rows
+from featurespace.metrics.nearest import COSINE, nearest_rows
 
 DISTANCES = ("euclidean", "cosine")
 
@@ -24,7 +26,8 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
     Returns
     -------
     tuple
-        (n, k) row indices and (n, k) distances, ascending; ties go to the smaller index.
+        (n, k) row indices and (n, k) distances, ascending; ties go to the smaller index, and distances that differ by
+        less than 12 digits are ties.
 
     Raises
     ------
@@ -33,9 +36,8 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
 
     Notes
     -----
-    Cost O(n^2 d) time, O(n d + 512 n) memory. Rows are chosen by ``|x|^2 + |y|^2 - 2 x.y``, which cannot rank
-    distances below about 1e-7 of the largest norm; the distances themselves come from the differences of the chosen
-    rows and are exact.
+    Cost O(n^2 d) time, 110 MiB beside two copies of the features. Candidates are found by ``|x|^2 + |y|^2 - 2 x.y``, and
+    chosen by distances that come from the differences of the rows and are exact.
 
     Examples
     --------
@@ -49,24 +51,14 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
         raise ValueError(f"metric {metric!r} is not known; allowed: {', '.join(DISTANCES)}")
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}; with {n} samples, the sample itself included, it must lie between 1 and {n}")
-    exponent = 0 if metric == "cosine" else int(np.frexp(np.abs(X).max())[1])
-    Z = (
-        normalised_rows(X, "X") if metric == "cosine" else centred(np.ldexp(X, -exponent))
-    )  # so that squares stay in range
-    norms = np.vecdot(Z, Z)
-    indices, distances = np.empty((n, k), dtype=np.int64), np.empty((n, k))
-    for start in range(0, n, 512):
-        part = Z[start : start + 512]
-        rows = np.arange(len(part))
-        squared = norms - 2 * (part @ Z.T)  # less |x|^2, the same for the whole row
-        squared[rows, start + rows] = -np.inf
-        near = np.sort(np.argpartition(squared, k - 1, axis=1)[:, :k], axis=1)
-        exact = np.stack([np.linalg.norm(Z[near[:, j]] - part, axis=1) for j in range(k)], axis=1)
-        exact[near == (start + rows)[:, None]] = -1.0  # itself before its duplicates
-        order = np.argsort(exact, axis=1, kind="stable")
-        indices[start : start + 512] = np.take_along_axis(near, order, axis=1)
-        distances[start : start + 512] = np.maximum(np.take_along_axis(exact, order, axis=1), 0.0)
-    return indices, distances**2 / 2 if metric == "cosine" else np.ldexp(distances, exponent)
+    exponent = 0 if metric == "cosine" else math.frexp(magnitude(X))[1]  # so that squares stay in range
+    given = normalised_rows(X, "X") if metric == "cosine" else np.ldexp(X, -exponent)
+    indices, squares = np.arange(n)[:, None], np.zeros((n, 1))
+    if k > 1:
+        Z, quantum = (given, COSINE) if metric == "cosine" else (centred(given), None)
+        others, squared = nearest_rows(Z, given, k - 1, quantum=quantum)
+        indices, squares = np.c_[indices, others], np.c_[squares, squared]
+    return indices, squares / 2 if metric == "cosine" else np.ldexp(np.sqrt(squares), exponent)
 
 
 def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float = 0.1) -> np.ndarray:

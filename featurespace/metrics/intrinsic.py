@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_features, centred, tamed
-from featurespace.metrics.distances import distance_rounding, squared_distances
-from featurespace.metrics.pairs import row_blocks, scaled
+from featurespace.metrics.nearest import nearest_squares
+from featurespace.metrics.pairs import scaled
 from featurespace.stats.resampling import resampling_units
 
 AVERAGES = ("inverse", "mean")
@@ -146,23 +146,9 @@ def _nearest_distances(X: Any, k: int, groups: Any, *, least: int = 2) -> np.nda
     if not least <= k < count:
         raise ValueError(f"k is {k} neighbours; with {count} {unit}s it must lie between {least} and {count - 1}")
     order = np.argsort(codes, kind="stable")
-    codes, starts = codes[order], np.concatenate([[0], np.cumsum(np.bincount(codes))[:-1]])
     Z, factor = scaled(centred(X)[order])
-    given = X[order] * factor
-    slack = 2 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))
     found = np.empty((n, k))
-    for rows in row_blocks(n, n):
-        D = squared_distances(Z[rows], Z)
-        D[codes[rows, None] == codes] = np.inf
-        by_unit = D if count == n else np.minimum.reduceat(D, starts, axis=1)
-        reach = np.partition(by_unit, k - 1, axis=1)[:, k - 1] + slack
-        for row, own in enumerate(range(rows.start, rows.stop)):
-            near = np.flatnonzero(D[row] <= reach[row])
-            exact = np.linalg.norm(given[near] - given[own], axis=1)
-            closest = np.sort(exact)
-            if count < n:  # each group by its nearest sample: codes ascend, so a group is a run
-                closest = np.sort(np.minimum.reduceat(exact, np.flatnonzero(np.diff(codes[near], prepend=-1))))
-            found[order[own]] = closest[:k]
+    found[order] = np.sqrt(nearest_squares(Z, X[order] * factor, k, codes=codes[order], by_group=True))
     equal = int((found[:, 0] == 0).sum())
     if equal:
         where = int((found[:, 0] == 0).argmax())
