@@ -12,6 +12,7 @@ from featurespace.metrics.arrays import as_features, as_pair
 from featurespace.metrics.kernels import doubly_centred, linear_kernel, u_centred
 from featurespace.metrics.prepared import prepare_cka
 from featurespace.metrics.units import cka_units
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.permutation import permutation_p
@@ -112,6 +113,8 @@ def cka_permutation(
     (0.01, 99)
     """
     X, Y = as_pair(X, Y)
+    check_counts(permutations=permutations)
+    check_generator(rng)
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}; at least 1 is needed, 999 or more for a small p")
     codes, _, count = resampling_units(groups, len(X))
@@ -171,6 +174,7 @@ def cka_null_sd(n: int) -> float:
     >>> round(cka_null_sd(1000), 6)
     0.001416
     """
+    check_counts(n=n)
     if n < 4:
         raise ValueError(f"n is {n}; debiased CKA is defined from 4 samples on")
     return math.sqrt(2 / (n * (n - 3)))

@@ -14,6 +14,7 @@ from featurespace.metrics.least_squares import ridge_probe, scaled_path
 from featurespace.metrics.probe import Probe, checked_training, knn_probe, linear_probe, voters
 from featurespace.metrics.scores import checked_test_labels
 from featurespace.metrics.standardised import standardised
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.permutation import permutation_p
 from featurespace.stats.proportions import wilson_estimate
@@ -107,6 +108,8 @@ def shuffled_label_control(
     >>> found.p_value, found.selectivity.ci_low > 0.3
     (0.01, True)
     """
+    check_counts(permutations=permutations)
+    check_generator(rng)
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}; at least 1 is needed, 999 or more for a small p")
     if probe not in PROBES:

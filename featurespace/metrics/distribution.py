@@ -11,6 +11,7 @@ from featurespace.metrics.arrays import as_placed_samples, as_two_samples, centr
 from featurespace.metrics.distances import distances
 from featurespace.metrics.pairs import cubic_kernel, sum_between, sum_within
 from featurespace.metrics.places import library
+from featurespace.stats.checks import check_counts, check_generator
 
 
 def kid(X: Any, Y: Any) -> float:
@@ -156,6 +157,8 @@ def sliced_wasserstein(X: Any, Y: Any, *, rng: np.random.Generator, projections:
     3.0
     """
     X, Y = as_two_samples(X, Y)
+    check_counts(projections=projections)
+    check_generator(rng)
     if projections < 1:
         raise ValueError(f"projections is {projections}; at least 1 is needed, and 100 or more for a steady value")
     if not (p >= 1 and math.isfinite(p)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from featurespace.metrics.arrays import as_features, centred, magnitude, normalised_rows
 from featurespace.metrics.nearest import COSINE, nearest_rows
+from featurespace.stats.checks import check_counts
 
 DISTANCES = ("euclidean", "cosine")
 
@@ -49,6 +50,7 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
     n = len(X)
     if metric not in DISTANCES:
         raise ValueError(f"metric {metric!r} is not known; allowed: {', '.join(DISTANCES)}")
+    check_counts(k=k)
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}; with {n} samples, the sample itself included, it must lie between 1 and {n}")
     exponent = 0 if metric == "cosine" else math.frexp(magnitude(X))[1]  # so that squares stay in range
@@ -100,6 +102,7 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
     n = len(X)
     if n < 4:
         raise ValueError(f"X has {n} rows; UMAP needs at least 4")
+    check_counts(n_neighbors=n_neighbors, seed=seed)
     if not 2 <= n_neighbors <= n:
         raise ValueError(f"n_neighbors is {n_neighbors}; with {n} samples it must lie between 2 and {n}")
     if not 0 <= min_dist <= 1:
@@ -149,6 +152,7 @@ def pca_embedding(X: Any, *, components: int = 2) -> np.ndarray:
     """
     X = as_features(X)
     most = min(len(X) - 1, X.shape[1])
+    check_counts(components=components)
     if not 1 <= components <= most:
         raise ValueError(f"components is {components}; X of shape {X.shape} has at most {most}")
     U, values, axes = np.linalg.svd(centred(X), full_matrices=False)

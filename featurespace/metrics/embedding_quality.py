@@ -11,6 +11,7 @@ from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.nearest import nearest_rows
 from featurespace.metrics.neighbours import mutual_knn_from_neighbours
 from featurespace.metrics.pairs import row_blocks, scaled
+from featurespace.stats.checks import check_counts
 
 
 class Space(NamedTuple):
@@ -151,6 +152,7 @@ def knn_preservation(X: Any, E: Any, *, k: int = 10) -> float:
 
 def _both(X: Any, E: Any, *, k: int, most: float | None = 0.5) -> tuple[Space, Space]:
     X, E = as_features(X, "X"), as_features(E, "E")
+    check_counts(k=k)
     n = len(X)
     if n != len(E):
         raise ValueError(f"X has {n} rows and E {len(E)}; an embedding has one row a sample")

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from featurespace.metrics.arrays import as_placed_samples, centred
 from featurespace.metrics.pairs import scaled
 from featurespace.metrics.places import Array, cholesky, inner, library, to_numpy, triangle
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.resampling import resampling_units
 
 
@@ -199,6 +200,8 @@ def frechet_distance_infinity(
     True
     """
     X, Y = as_placed_samples(X, Y)
+    check_counts(points=points)
+    check_generator(rng)
     if points < 3:
         raise ValueError(f"points is {points}; a line with a residual needs at least 3")
     if not 0 < smallest < 1:

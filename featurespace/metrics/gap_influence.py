@@ -11,6 +11,7 @@ from featurespace.metrics.arrays import as_two_samples, centred
 from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.mmd import rbf_matrix
 from featurespace.metrics.pairs import row_blocks
+from featurespace.stats.checks import check_counts
 from featurespace.stats.resampling import resampling_units
 
 
@@ -180,6 +181,7 @@ def conformal_p_values(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None) -> n
     n = len(X)
     codes, _, _ = resampling_units(groups_x, n)
     most = n - int(np.bincount(codes).max())
+    check_counts(k=k)
     if not 1 <= k <= most:
         raise ValueError(
             f"k is {k}; with {n} samples of X, {most} outside the largest group, it must lie between 1 and {most}"

@@ -9,6 +9,7 @@ import numpy as np
 from featurespace.metrics.arrays import as_features, centred, tamed
 from featurespace.metrics.nearest import nearest_squares
 from featurespace.metrics.pairs import scaled
+from featurespace.stats.checks import check_counts
 from featurespace.stats.resampling import resampling_units
 
 AVERAGES = ("inverse", "mean")
@@ -143,6 +144,7 @@ def _nearest_distances(X: Any, k: int, groups: Any, *, least: int = 2) -> np.nda
     X = tamed(as_features(X))
     n = len(X)
     codes, unit, count = resampling_units(groups, n)
+    check_counts(k=k)
     if not least <= k < count:
         raise ValueError(f"k is {k} neighbours; with {count} {unit}s it must lie between {least} and {count - 1}")
     order = np.argsort(codes, kind="stable")

@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from featurespace.metrics.least_squares import ridge_probe
 from featurespace.metrics.probe import Probe, checked_training, knn_probe, linear_probe
 from featurespace.metrics.scores import checked_test_labels
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import Estimate, too_few
 from featurespace.stats.proportions import wilson_interval
 from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance, resampling_units
@@ -107,6 +108,10 @@ def few_shot(
     >>> found[1].accuracy.value < found[10].accuracy.value
     True
     """
+    check_counts(repeats=repeats)
+    check_generator(rng)
+    for k in shots:
+        check_counts(shots=k)
     numbers = sorted({int(k) for k in shots})
     _check_options(numbers, repeats, probe)
     X, classes, y, T = checked_training(X_train, y_train, X_test, least=1)

@@ -11,6 +11,7 @@ from featurespace.metrics.arrays import as_two_samples, centred
 from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.nearest import exact_squares, nearest_squares
 from featurespace.metrics.pairs import row_blocks, scaled
+from featurespace.stats.checks import check_counts
 from featurespace.stats.resampling import resampling_units
 
 
@@ -86,6 +87,7 @@ def prdc(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None, groups_y: Any = No
     n, m = len(X), len(Y)
     codes = [resampling_units(groups, size)[0] for groups, size in ((groups_x, n), (groups_y, m))]
     most = min(len(each) - int(np.bincount(each).max()) for each in codes)
+    check_counts(k=k)
     if not 1 <= k <= most:
         raise ValueError(
             f"k is {k}; with {n} and {m} samples, less their largest group, it must lie between 1 and {most}"

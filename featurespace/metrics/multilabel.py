@@ -14,6 +14,7 @@ from featurespace.metrics.arrays import as_features
 from featurespace.metrics.logistic import binary_path, principal_axes
 from featurespace.metrics.probe import C_PATH, TIE, checked_inverses, training_masks
 from featurespace.metrics.standardised import standardised
+from featurespace.stats.checks import check_generator
 from featurespace.stats.resampling import resampling_units
 
 
@@ -97,6 +98,7 @@ def multilabel_probe(
     known = ~np.isnan(Y)
     Y = np.where(known, Y, 0.0)
     _check_counts(Y, known)
+    check_generator(rng)
     path = checked_inverses(C, folds)
     codes, _, _ = resampling_units(groups, len(X))
     Z, T = standardised(X, T)

@@ -9,6 +9,7 @@ import numpy as np
 from featurespace.metrics.arrays import as_features, as_pair, normalised_rows
 from featurespace.metrics.nearest import COSINE, nearest_rows
 from featurespace.stats.blocks import leave_out_estimate
+from featurespace.stats.checks import check_counts
 from featurespace.stats.estimate import MIN_UNITS, Estimate, check_level
 from featurespace.stats.resampling import resampling_units
 
@@ -55,6 +56,7 @@ def ranked_neighbours(X: Any, *, k: int) -> np.ndarray:
     """
     X = as_features(X)
     n = len(X)
+    check_counts(k=k)
     if not 1 <= k < n:
         raise ValueError(f"k is {k}; with {n} samples it must lie between 1 and {n - 1}")
     U = normalised_rows(X, "X")
@@ -238,6 +240,7 @@ def mutual_knn_jackknife(X: Any, Y: Any, *, k: int = 10, groups: Any = None, lev
     True
     """
     X, Y = as_pair(X, Y)
+    check_counts(k=k)
     check_level(level)
     n = len(X)
     codes, unit, count = resampling_units(groups, n)

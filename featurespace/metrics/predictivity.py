@@ -10,6 +10,7 @@ import numpy as np
 from featurespace.metrics.arrays import as_pair, narrow, unit_scaled
 from featurespace.metrics.ridge import ALPHAS, checked_penalties, ridge_path, rows_of_units
 from featurespace.stats.blocks import unit_blocks
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.resampling import resampling_units
 
 
@@ -73,6 +74,8 @@ def linear_predictivity(
     n = len(X)
     codes, unit, count = resampling_units(groups, n)
     penalties = checked_penalties(alphas)
+    check_counts(folds=folds)
+    check_generator(rng)
     if not 2 <= folds <= count:
         raise ValueError(
             f"folds is {folds}; with {count} {unit}{'' if count == 1 else 's'} it must lie between 2 and {count}"

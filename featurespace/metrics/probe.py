@@ -15,6 +15,7 @@ from featurespace.metrics.arrays import as_features, normalised_rows
 from featurespace.metrics.logistic import logits_of, principal_axes, softmax_path
 from featurespace.metrics.scores import probe_scores
 from featurespace.metrics.standardised import standardised
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.resampling import is_missing, resampling_units
 
 __all__ = ["Probe", "knn_probe", "linear_probe", "probe_scores"]
@@ -112,6 +113,7 @@ def linear_probe(
     ['a', 'b']
     """
     X, classes, y, T = checked_training(X_train, y_train, X_test)
+    check_generator(rng)
     path = checked_inverses(C, folds)
     Z, T = standardised(X, T)
     onehot = np.eye(len(classes))[y]
@@ -174,6 +176,7 @@ def checked_inverses(C: Sequence[float], folds: int) -> list[float]:
     path = sorted(float(c) for c in C)
     if not path or path[0] <= 0 or not math.isfinite(path[-1]):
         raise ValueError(f"C is {C}; it must hold positive numbers, e.g. {C_PATH}")
+    check_counts(folds=folds)
     if folds < 2:
         raise ValueError(f"folds is {folds}; cross-validation needs at least 2")
     return path
@@ -238,6 +241,7 @@ def knn_probe(X_train: Any, y_train: Any, X_test: Any, *, k: int = 20) -> Probe:
     ['a']
     """
     X, classes, y, T = checked_training(X_train, y_train, X_test, least=1)
+    check_counts(k=k)
     if not 1 <= k <= len(X):
         raise ValueError(f"k is {k}; with {len(X)} training samples it must lie between 1 and {len(X)}")
     onehot = np.eye(len(classes))[y]

@@ -10,6 +10,7 @@ import numpy as np
 from featurespace.metrics import arrays
 from featurespace.metrics.arrays import as_features, tamed
 from featurespace.metrics.pairs import scaled
+from featurespace.stats.checks import check_counts
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ def spectrum_fit(X: Any, *, first: int = 1, last: int | None = None) -> Spectrum
     values = np.linalg.svd(Z, compute_uv=False)
     rank = int((values > max(Z.shape) * np.finfo(float).eps * values[0]).sum())
     last = rank // 2 if last is None else last
+    check_counts(first=first, last=last)
     if not (first >= 1 and first + 2 <= last <= rank):
         raise ValueError(
             f"ranks {first} to {last} cannot be fitted: features of shape {Z.shape} have rank {rank} once centred, "

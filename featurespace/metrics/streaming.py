@@ -13,6 +13,7 @@ import numpy as np
 
 from featurespace.metrics.arrays import as_placed, magnitude
 from featurespace.metrics.places import Array, library, like, to_numpy, together, vecdot
+from featurespace.stats.checks import check_counts
 from featurespace.stats.estimate import Estimate, too_few
 from featurespace.stats.resampling import jackknife_estimate
 
@@ -73,6 +74,7 @@ class StreamingCKA:
     """
 
     def __init__(self, *, blocks: int = 20):
+        check_counts(blocks=blocks)
         if blocks < 5:
             raise ValueError(f"blocks is {blocks}; a jackknife over blocks needs at least 5")
         self.blocks = blocks

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from featurespace.metrics.arrays import as_two_samples, centred
 from featurespace.metrics.logistic import principal_axes
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.permutation import permutation_p
 from featurespace.stats.resampling import resampling_units
 
@@ -144,6 +145,7 @@ def classifier_two_sample_test(
     >>> found.accuracy > 0.9, found.p_value
     (True, 0.005)
     """
+    check_counts(permutations=permutations)
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}; at least 1 is needed, 199 or more for a small p")
     split = _split(X, Y, groups_x, groups_y, folds, rng)
@@ -175,6 +177,8 @@ class _Split:
 
 def _split(X: Any, Y: Any, groups_x: Any, groups_y: Any, folds: int, rng: np.random.Generator) -> _Split:
     X, Y = as_two_samples(X, Y)
+    check_counts(folds=folds)
+    check_generator(rng)
     if folds < 2:
         raise ValueError(f"folds is {folds}; cross-validation needs at least 2")
     Z = centred(np.concatenate([X, Y]))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.resampling import jackknife_estimate, resampling_units
 
@@ -80,6 +81,8 @@ def unit_blocks(codes: np.ndarray, *, blocks: int, rng: np.random.Generator) -> 
     [0, 0, 0, 1, 1, 1]
     """
     sizes = np.bincount(codes)
+    check_counts(blocks=blocks)
+    check_generator(rng)
     if not 2 <= blocks <= len(sizes):
         raise ValueError(f"blocks is {blocks}; with {len(sizes)} units it must lie between 2 and {len(sizes)}")
     order = rng.permutation(len(sizes))
@@ -151,6 +154,8 @@ def block_jackknife(
         raise ValueError(
             f"arrays have {[len(each) for each in arrays]} rows; at least one is needed, all of the same n"
         )
+    check_counts(blocks=blocks)
+    check_generator(rng)
     if blocks < 5:
         raise ValueError(f"blocks is {blocks}; at least 5 are needed for an interval, 20 for a steady one")
     n = len(arrays[0])

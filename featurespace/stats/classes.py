@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace.stats.checks import check_counts
 from featurespace.stats.resampling import is_missing, resampling_units
 
 
@@ -72,6 +73,7 @@ def per_class(
     >>> found.values, found.left_out
     ({'a': 1.0}, {'b': '2 samples of X and 1 of Y, at least 2 each needed', 'c': 'not in Y'})
     """
+    check_counts(least=least)
     if least < 1:
         raise ValueError(f"least is {least}; a class needs at least 1 sample in X and in Y")
     if (groups_x is None) != (groups_y is None):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from featurespace.stats.checks import check_counts, check_generator
+
 
 def permutation_p(observed: float, null: Any, *, tolerance: float = 0.0) -> float:
     """One-sided permutation p-value ``(1 + k) / (1 + B)``, in [1 / (1 + B), 1]; small means larger than chance.
@@ -72,6 +74,8 @@ def permute_units(count: int, chosen: int, *, permutations: int, rng: np.random.
     >>> permute_units(5, 2, permutations=3, rng=np.random.default_rng(0)).sum(axis=1).tolist()
     [2, 2, 2]
     """
+    check_counts(permutations=permutations, count=count, chosen=chosen)
+    check_generator(rng)
     if permutations < 1:
         raise ValueError(f"permutations is {permutations}; at least 1 is needed, 999 or more for a small p")
     if not 0 < chosen < count:

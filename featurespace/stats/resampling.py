@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import MIN_UNITS, Estimate, check_level, check_unit, too_few
 
 
@@ -208,6 +209,8 @@ def bootstrap_weights(groups: Any, n: int, *, draws: int, rng: np.random.Generat
     >>> bootstrap_weights(["a", "a", "b"], 3, draws=2, rng=np.random.default_rng(0)).shape
     (2, 3)
     """
+    check_counts(draws=draws)
+    check_generator(rng)
     if draws < 1:
         raise ValueError(f"draws is {draws}; at least 1 is needed, 1000 or more for an interval")
     codes, _, count = resampling_units(groups, n)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurespace.stats.blocks import unit_blocks
+from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.resampling import jackknife_estimate, resampling_units
 
@@ -46,6 +47,8 @@ def two_sample_blocks(
     ([3, 3], [2, 2])
     """
     units = [resampling_units(groups_x, n), resampling_units(groups_y, m)]
+    check_counts(blocks=blocks)
+    check_generator(rng)
     if blocks < 2:
         raise ValueError(f"blocks is {blocks}; at least 2 are needed, and 5 for an interval")
     least = min(count for _, _, count in units)

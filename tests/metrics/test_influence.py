@@ -115,10 +115,13 @@ def test_between_groups_the_number_of_groups_bounds_the_null(rng):
     "call, message",
     [
         (lambda X: cka_influence(X[:4], X[:4]), "no influence: 4 samples, at least 5 needed"),
-        (lambda X: cka_permutation(X, X, rng=None, permutations=0), "permutations is 0"),
-        (lambda X: cka_permutation(X, X, rng=None, groups=[0] * 19 + [1]), "groups have 1 to 19 samples; only groups"),
-        (lambda X: cka_permutation(X[:3], X[:3], rng=None), "X has 3 rows"),
-        (lambda X: cka_permutation(X, X * 0, rng=None), "Y is constant"),
+        (lambda X: cka_permutation(X, X, rng=np.random.default_rng(0), permutations=0), "permutations is 0"),
+        (
+            lambda X: cka_permutation(X, X, rng=np.random.default_rng(0), groups=[0] * 19 + [1]),
+            "groups have 1 to 19 samples; only groups",
+        ),
+        (lambda X: cka_permutation(X[:3], X[:3], rng=np.random.default_rng(0)), "X has 3 rows"),
+        (lambda X: cka_permutation(X, X * 0, rng=np.random.default_rng(0)), "Y is constant"),
         (lambda X: cka_null_sd(3), "n is 3; debiased CKA is defined from 4"),
     ],
 )
