@@ -145,9 +145,29 @@ def tamed(X: Array) -> Array:
 
     For metrics that do not depend on the scale: the factor is exact, so no digit changes.
     """
-    peak = magnitude(X)
-    exponent = math.frexp(peak)[1]
-    return X if peak == 0 or abs(exponent) < 200 else ldexp(X, -exponent)
+    exponent = extreme(X)
+    return ldexp(X, -exponent) if exponent else X
+
+
+def extreme(X: Array) -> int:
+    """Return the exponent of the largest value where it is so extreme that squares or sums could leave float64, or 0."""
+    exponent = math.frexp(magnitude(X))[1]
+    return exponent if abs(exponent) >= 200 else 0
+
+
+def to_scale(value: Any, exponent: int) -> Any:
+    """Return a value, or values, times a power of two that was taken off the features.
+
+    Raises
+    ------
+    ValueError
+        If the result leaves the range of float64.
+    """
+    with np.errstate(over="ignore"):
+        found = np.ldexp(value, exponent)
+    if not np.isfinite(found).all():
+        raise ValueError("the value leaves the range of float64 (1e308); divide all features by one factor")
+    return found if np.ndim(value) else float(found)
 
 
 def magnitude(X: Array) -> float:
@@ -178,6 +198,11 @@ def narrow(X: np.ndarray) -> np.ndarray:
     return X if d <= n else np.asarray(np.linalg.qr(X.T, mode="r")).T
 
 
+def tamed_rows(X: np.ndarray) -> np.ndarray:
+    """Return X, each row times the power of two that takes its largest value to between 0.5 and 1: no digit changes."""
+    return np.ldexp(X, -np.frexp(np.abs(X).max(axis=1, keepdims=True))[1])
+
+
 def normalised_rows(X: np.ndarray, name: str) -> np.ndarray:
     """Return X with rows of unit length.
 
@@ -186,8 +211,7 @@ def normalised_rows(X: np.ndarray, name: str) -> np.ndarray:
     ValueError
         If a row is zero: it has no direction, hence no cosine.
     """
-    # by a power of two, which changes no digit: squares of values beyond 1e154 or below 1e-154 leave float64
-    X = np.ldexp(X, -np.frexp(np.abs(X).max(axis=1, keepdims=True))[1])
+    X = tamed_rows(X)  # squares of values beyond 1e154 or below 1e-154 leave float64
     length = np.linalg.norm(X, axis=1, keepdims=True)
     if (length == 0).any():
         raise ValueError(

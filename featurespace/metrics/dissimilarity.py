@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_features, as_pair, centred, normalised_rows, unit_scaled
+from featurespace.metrics.arrays import as_features, as_pair, centred, normalised_rows, tamed_rows, unit_scaled
 from featurespace.metrics.distances import condensed_squared_distances, pairs_with
 from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import MIN_UNITS, Estimate, check_level
@@ -120,7 +120,7 @@ def dissimilarities(X: Any, name: str = "X", *, rdm: str = "correlation") -> np.
                 f"row {int(constant.argmax())}; a correlation with such a row is undefined: leave it out, or take "
                 "rdm='euclidean'"
             )
-        X = np.ascontiguousarray(centred(X.T).T)
+        X = np.ascontiguousarray(centred(tamed_rows(X).T).T)
     found = condensed_squared_distances(normalised_rows(X, name))  # |u - v|^2 / 2 is 1 - u.v of unit vectors
     found /= 2
     return found

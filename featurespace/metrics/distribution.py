@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_placed_samples, as_two_samples, centred, magnitude
+from featurespace.metrics.arrays import as_placed_samples, as_two_samples, centred, extreme, magnitude, to_scale
 from featurespace.metrics.distances import distances
-from featurespace.metrics.pairs import cubic_kernel, sum_between, sum_within
-from featurespace.metrics.places import library
+from featurespace.metrics.pairs import cubic_kernel, pooled, sum_between, sum_within
 from featurespace.stats.checks import check_counts, check_generator
 
 
@@ -103,15 +102,11 @@ def energy_distance(X: Any, Y: Any, *, unbiased: bool = False) -> float:
     """
     X, Y = as_placed_samples(X, Y)
     n, m = len(X), len(Y)
-    Z = centred(library(X).concatenate([X, Y]))
-    scale = magnitude(Z)
-    if scale == 0:
-        return 0.0
-    Z /= scale  # homogeneous: the squares of tiny and huge features stay in range
+    Z, exponent = pooled(X, Y)  # homogeneous: the squares of tiny and huge features stay in range
     # each sample about its own mean: what is far from the other keeps the digits of its own distances
     within_x = sum_within(distances, centred(Z[:n])) / (n * (n - 1 if unbiased else n))
     within_y = sum_within(distances, centred(Z[n:])) / (m * (m - 1 if unbiased else m))
-    return scale * (2 * sum_between(distances, Z[:n], Z[n:]) / (n * m) - within_x - within_y)
+    return to_scale(2 * sum_between(distances, Z[:n], Z[n:]) / (n * m) - within_x - within_y, exponent)
 
 
 def sliced_wasserstein(X: Any, Y: Any, *, rng: np.random.Generator, projections: int = 1000, p: float = 2) -> float:
@@ -164,11 +159,7 @@ def sliced_wasserstein(X: Any, Y: Any, *, rng: np.random.Generator, projections:
     if not (p >= 1 and math.isfinite(p)):
         raise ValueError(f"p is {p}; the order is a finite number from 1 on, e.g. 2")
     n, m = len(X), len(Y)
-    Z = centred(np.concatenate([X, Y]))
-    scale = float(np.abs(Z).max())
-    if scale == 0:
-        return 0.0
-    Z /= scale
+    Z, exponent = pooled(X, Y)
     directions = rng.standard_normal((projections, Z.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     # both quantile functions are constant between the points i / n and j / m; in units of 1 / (n m) these are integers
@@ -179,7 +170,7 @@ def sliced_wasserstein(X: Any, Y: Any, *, rng: np.random.Generator, projections:
         projected = directions[start : start + 64] @ Z.T
         first, second = np.sort(projected[:, :n], axis=1), np.sort(projected[:, n:], axis=1)
         total += float((np.abs(first[:, of_x] - second[:, of_y]) ** p @ widths).sum())
-    return float(scale * (total / projections) ** (1 / p))
+    return to_scale((total / projections) ** (1 / p), exponent)
 
 
 def coral_distance(X: Any, Y: Any) -> float:
@@ -220,15 +211,16 @@ def coral_distance(X: Any, Y: Any) -> float:
     """
     X, Y = as_two_samples(X, Y)
     n, m, d = len(X), len(Y), X.shape[1]
-    A, B = centred(X), centred(Y)
+    exponent = extreme(np.array([magnitude(X), magnitude(Y)]))
+    A, B = (centred(np.ldexp(Z, -exponent) if exponent else Z) for Z in (X, Y))
     if n + m < d:  # a rotation of both into as many columns as there are rows changes no norm
         rotated = np.asarray(np.linalg.qr(np.concatenate([A, B]).T, mode="r")).T
         A, B = rotated[:n], rotated[n:]
     with np.errstate(over="ignore", invalid="ignore"):
         difference = A.T @ A / (n - 1)
         difference -= B.T @ B / (m - 1)
-        value = float(np.vdot(difference, difference)) / (4 * d**2)
-    largest = max(np.abs(A).max(), np.abs(B).max())
+        value = float(np.ldexp(np.vdot(difference, difference) / (4 * d**2), 4 * exponent))
+        largest = np.ldexp(max(magnitude(A), magnitude(B)), exponent)
     if not math.isfinite(value) or 0 < largest < 1e-75:  # fourth powers below 1e-300 would read as no difference
         raise ValueError("fourth powers of the features leave the range of float64; divide both samples by one factor")
     return value

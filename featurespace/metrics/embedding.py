@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_features, centred, magnitude, normalised_rows
+from featurespace.metrics.arrays import as_features, centred, extreme, magnitude, normalised_rows, tamed, to_scale
 from featurespace.metrics.nearest import COSINE, nearest_rows
 from featurespace.stats.checks import check_counts
 
@@ -155,7 +155,8 @@ def pca_embedding(X: Any, *, components: int = 2) -> np.ndarray:
     check_counts(components=components)
     if not 1 <= components <= most:
         raise ValueError(f"components is {components}; X of shape {X.shape} has at most {most}")
-    U, values, axes = np.linalg.svd(centred(X), full_matrices=False)
+    exponent = extreme(X)
+    U, values, axes = np.linalg.svd(centred(tamed(X)), full_matrices=False)
     axes = axes[:components]
     signs = np.sign(axes[np.arange(components), np.abs(axes).argmax(axis=1)])
-    return U[:, :components] * (values[:components] * signs)
+    return to_scale(U[:, :components] * (values[:components] * signs), exponent)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from featurespace.metrics.arrays import as_placed_samples, centred
-from featurespace.metrics.pairs import scaled
+from featurespace.metrics.arrays import as_placed_samples, centred, to_scale
+from featurespace.metrics.pairs import pooled
 from featurespace.metrics.places import Array, cholesky, inner, library, to_numpy, triangle
 from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.resampling import resampling_units
@@ -70,7 +70,7 @@ the error measured was below 1e-12."""
 
 
 def _plug_in(X: Array, Y: Array) -> float:
-    X, Y, factor = in_range(X, Y)
+    X, Y, exponent = in_range(X, Y)
     Zx, Zy = centred(X), centred(Y)
     n, m, d = len(X), len(Y), X.shape[1]
     shift = to_numpy(X.mean(axis=0) - Y.mean(axis=0))
@@ -83,18 +83,22 @@ def _plug_in(X: Array, Y: Array) -> float:
         traces = scatter_x / (n - 1) + scatter_y / (m - 1)
         root = _trace_of_root(Zx.T @ Zx / (n - 1), Zy.T @ Zy / (m - 1), ROUNDING * traces)
         if root is not None:
-            return float(shift @ shift + traces - 2 * root) / factor / factor
-    return frechet_from_factors(shift, scatter_x, scatter_y, _factor(Zx) @ _factor(Zy).T, n, m) / factor / factor
+            return to_scale(float(shift @ shift + traces - 2 * root), 2 * exponent)
+    distance = frechet_from_factors(shift, scatter_x, scatter_y, _factor(Zx) @ _factor(Zy).T, n, m)
+    return to_scale(distance, 2 * exponent)
 
 
-def in_range(X: Array, Y: Array) -> tuple[Array, Array, float]:
-    """Return both samples about their common mean, scaled by a factor, and the factor; distances gain its square."""
-    Z, factor = scaled(centred(library(X).concatenate([X, Y]), in_place=True))
-    if not 2.0**-500 <= factor <= 2.0**500:  # features about 1e150 or 1e-150: the distance could be no number, or 0
+def in_range(X: Array, Y: Array) -> tuple[Array, Array, int]:
+    """Return both samples about their common mean and of moderate size, and the exponent of two that undoes it.
+
+    Distances gain twice the exponent.
+    """
+    Z, exponent = pooled(X, Y)
+    if abs(exponent) > 500 and Z.any():  # features about 1e150 or 1e-150: the distance could be no number, or 0
         raise ValueError(
             "squares of the features leave the range of float64 (1e-308 to 1e308); divide both samples by one factor"
         )
-    return Z[: len(X)], Z[len(X) :], factor
+    return Z[: len(X)], Z[len(X) :], exponent
 
 
 def _trace_of_root(S: Array, T: Array, rounding: float) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from featurespace.metrics.arrays import as_placed_samples, centred
+from featurespace.metrics.arrays import as_placed_samples, centred, to_scale
 from featurespace.metrics.frechet import frechet_from_factors, in_range
 from featurespace.metrics.places import Array, inner, library, like, to_numpy
 from featurespace.stats.estimate import Estimate
@@ -79,7 +79,7 @@ def frechet_distance_corrected(
 
 def frechet_leave_outs(X: Array, Y: Array, of_x: np.ndarray, of_y: np.ndarray) -> tuple[float, list[float]]:
     """Return the plug-in distance, and that without each block of `two_sample_blocks`."""
-    X, Y, factor = in_range(X, Y)
+    X, Y, exponent = in_range(X, Y)
     shift = to_numpy(X.mean(axis=0) - Y.mean(axis=0))
     # one decomposition a thread: two threads on one gain little when alone, and on a busy machine wait
     # for each other (62 s where this takes 9, d = 1280); it also makes the bits independent of the number of cores
@@ -90,7 +90,7 @@ def frechet_leave_outs(X: Array, Y: Array, of_x: np.ndarray, of_y: np.ndarray) -
         whole = pool.submit(frechet_from_factors, shift, sides[0].scatter, sides[1].scatter, factors, len(X), len(Y))
         left_out = [(of_x == j, of_y == j) for j in range(of_x.max() + 1)]
         leave_out = list(pool.map(lambda rows: _without(sides, rows, factors, shift), left_out))
-        return whole.result() / factor / factor, [each / factor / factor for each in leave_out]
+        return to_scale(whole.result(), 2 * exponent), to_scale(leave_out, 2 * exponent).tolist()
 
 
 class _Side(NamedTuple):

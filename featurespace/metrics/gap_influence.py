@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.arrays import as_two_samples
 from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.mmd import rbf_matrix
-from featurespace.metrics.pairs import row_blocks
+from featurespace.metrics.pairs import pooled, row_blocks
 from featurespace.stats.checks import check_counts
 from featurespace.stats.resampling import resampling_units
 
@@ -186,9 +186,7 @@ def conformal_p_values(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None) -> n
         raise ValueError(
             f"k is {k}; with {n} samples of X, {most} outside the largest group, it must lie between 1 and {most}"
         )
-    Z = centred(np.concatenate([X, Y]))
-    scale = float(np.abs(Z).max())
-    Z = Z / scale if scale > 0 else Z
+    Z, _ = pooled(X, Y)
     X, Y = Z[:n], Z[n:]
     nearer, kth = np.zeros(n), np.empty(n)  # distance to the neighbours k - 1 (none is nearer than 0) and k
     for rows in row_blocks(n, n):

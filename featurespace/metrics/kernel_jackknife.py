@@ -139,5 +139,5 @@ def energy_jackknife(X: Any, Y: Any, *, groups_x: Any = None, groups_y: Any = No
     True
     """
     X, Y = as_placed_samples(X, Y)
-    K, factor = energy_matrix(X, Y)
-    return kernel_estimate(pooled_kernel_across(K, len(X), groups_x, groups_y), level=level, factor=factor)
+    K, exponent = energy_matrix(X, Y)
+    return kernel_estimate(pooled_kernel_across(K, len(X), groups_x, groups_y), level=level, exponent=exponent)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_placed_samples, centred, magnitude
+from featurespace.metrics.arrays import as_placed_samples, magnitude
 from featurespace.metrics.distances import distances
 from featurespace.metrics.kernel_test import KernelTest, kernel_test, pooled_kernel
-from featurespace.metrics.pairs import cubic_kernel
+from featurespace.metrics.pairs import cubic_kernel, pooled
 from featurespace.metrics.places import Array, library
 
 
@@ -121,16 +121,14 @@ def energy_permutation(
     (0.01, True)
     """
     X, Y = as_placed_samples(X, Y)
-    K, factor = energy_matrix(X, Y)
+    K, exponent = energy_matrix(X, Y)
     kernel = pooled_kernel(K, len(X), groups_x, groups_y)
-    return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations, factor=factor))
+    return KernelTest(**kernel_test(kernel, rng=rng, permutations=permutations, exponent=exponent))
 
 
-def energy_matrix(X: Array, Y: Array) -> tuple[Array, float]:
-    """Return the kernel -|x - y| of the pooled sample, divided by a factor that keeps its squares in range, and the factor."""
-    Z = centred(library(X).concatenate([X, Y]))
-    factor = magnitude(Z) or 1.0  # equal samples have no scale
-    Z /= factor
+def energy_matrix(X: Array, Y: Array) -> tuple[Array, int]:
+    """Return the kernel -|x - y| of the pooled sample, scaled to squares in range, and the exponent of two undoing it."""
+    Z, exponent = pooled(X, Y)
     K = distances(Z, Z)
     K *= -1
-    return K, factor
+    return K, exponent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from featurespace.metrics.arrays import to_scale
 from featurespace.metrics.places import Array, fill_diagonal, library, like, run_sums, to_numpy
 from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.permutation import permutation_p, permute_units
@@ -186,28 +187,25 @@ def _cells(K: Array, codes: np.ndarray) -> tuple[Array, np.ndarray]:
 
 
 def kernel_test(
-    kernel: PooledKernel, *, rng: np.random.Generator, permutations: int, factor: float = 1.0
+    kernel: PooledKernel, *, rng: np.random.Generator, permutations: int, exponent: int = 0
 ) -> dict[str, Any]:
-    """Return the fields of a `KernelTest`; `factor` takes values back to the units of the features."""
+    """Return the fields of a `KernelTest`; two to the exponent takes values back to the units of the features."""
     sides = permute_units(len(kernel.sizes), kernel.count_x, permutations=permutations, rng=rng)
     value, null = kernel.value, kernel.null(sides)
     # equal splits differ by the order of summation, about 1e-12 of what the statistic varies by
     p_value = permutation_p(value, null, tolerance=1e-9 * max(float(null.std()), abs(value)))
-    found, _ = two_sample_estimate(value, kernel.leave_outs(), kernel, LEVEL)
+    found = kernel_estimate(kernel, level=LEVEL, exponent=exponent)
     return {
-        "value": factor * value, "p_value": p_value, "permutations": permutations, "ci_low": factor * found.ci_low,
-        "ci_high": factor * found.ci_high, "se": factor * found.se, "n_x": kernel.n_x, "n_y": kernel.n_y,
-        "interval": found.interval, "unit": kernel.unit, "n_groups": len(kernel.sizes), "null": factor * null,
+        "value": found.value, "p_value": p_value, "permutations": permutations, "ci_low": found.ci_low,
+        "ci_high": found.ci_high, "se": found.se, "n_x": kernel.n_x, "n_y": kernel.n_y, "interval": found.interval,
+        "unit": kernel.unit, "n_groups": len(kernel.sizes), "null": to_scale(null, exponent),
     }  # fmt: skip
 
 
-def kernel_estimate(kernel: PooledKernel, *, level: float, factor: float = 1.0) -> Estimate:
-    """Return the value with its jackknife interval; `factor` takes values back to the units of the features."""
+def kernel_estimate(kernel: PooledKernel, *, level: float, exponent: int = 0) -> Estimate:
+    """Return the value with its jackknife interval; two to the exponent takes it back to the units of the features."""
     check_level(level)
-    found, _ = two_sample_estimate(kernel.value, kernel.leave_outs(), kernel, level)
-    leave_out = None if found.leave_one_out is None else factor * found.leave_one_out
-    value, low, high, se = (factor * each for each in (found.value, found.ci_low, found.ci_high, found.se))
-    return replace(found, value=value, ci_low=low, ci_high=high, se=se, leave_one_out=leave_out)
+    return two_sample_estimate(kernel.value, kernel.leave_outs(), kernel, level)[0].times_two_to(exponent)
 
 
 def two_sample_estimate(

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.arrays import as_two_samples
 from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.nearest import exact_squares, nearest_squares
-from featurespace.metrics.pairs import row_blocks, scaled
+from featurespace.metrics.pairs import pooled, row_blocks
 from featurespace.stats.checks import check_counts
 from featurespace.stats.resampling import resampling_units
 
@@ -92,18 +92,17 @@ def prdc(X: Any, Y: Any, *, k: int = 5, groups_x: Any = None, groups_y: Any = No
         raise ValueError(
             f"k is {k}; with {n} and {m} samples, less their largest group, it must lie between 1 and {most}"
         )
-    pooled = np.concatenate([X, Y])
-    Z, factor = scaled(centred(pooled))
-    pooled *= factor
+    Z, exponent = pooled(X, Y)
+    given = np.ldexp(np.concatenate([X, Y]), -exponent)
     rounding = 4 * distance_rounding(Z.shape[1], float(np.vecdot(Z, Z).max()))
-    first, second = _Sample(Z[:n], pooled[:n]), _Sample(Z[n:], pooled[n:])
+    first, second = _Sample(Z[:n], given[:n]), _Sample(Z[n:], given[n:])
     # exact squared distances to the k-th nearest of another group
     radii_x, radii_y = (nearest_squares(*each, k, codes=of)[:, -1] for each, of in zip((first, second), codes))
     balls_of_x, covered = np.zeros(m, dtype=np.int64), np.zeros(n, dtype=bool)  # per sample of Y; per sample of X
     reached = np.zeros(n, dtype=bool)
     for rows in row_blocks(n, m):
         D = squared_distances(Z[rows], Z[n:])
-        part = _Sample(Z[rows], pooled[rows])
+        part = _Sample(Z[rows], given[rows])
         inside = _inside(D, radii_x[rows, None], part, second, rounding)
         balls_of_x += inside.sum(axis=0)
         covered[rows] = inside.any(axis=1)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.arrays import as_placed_samples, centred
+from featurespace.metrics.arrays import as_placed_samples, to_scale
 from featurespace.metrics.distances import squared_distances
 from featurespace.metrics.kernel_test import KernelTest, PooledKernel, kernel_test, pooled_kernel
-from featurespace.metrics.pairs import median_distance, scaled, sum_between, sum_within
+from featurespace.metrics.pairs import median_distance, pooled, sum_between, sum_within
 from featurespace.metrics.places import Array, library, middle
 
 WHOLE = 6000
@@ -74,8 +74,8 @@ def mmd2(X: Any, Y: Any, *, sigma: float | None = None) -> float:
     n, m = len(X), len(Y)
     if n + m <= WHOLE:
         return rbf_pooled(X, Y, sigma)[0].value
-    Z, factor = pooled(X, Y)
-    sigma = median_distance(Z) if sigma is None else _checked(sigma, factor)
+    Z, exponent = pooled(X, Y)
+    sigma = median_distance(Z) if sigma is None else _checked(sigma, exponent)
     if sigma == 0:
         raise ValueError(NO_WIDTH)
 
@@ -157,28 +157,24 @@ def rbf_pooled(
 
 def rbf_matrix(X: Array, Y: Array, sigma: float | None) -> tuple[Array, float]:
     """Return the RBF kernel of the pooled sample and its width, by default the median distance."""
-    Z, factor = pooled(X, Y)
+    Z, exponent = pooled(X, Y)
     D = squared_distances(Z, Z)
     n = len(D)
     if sigma is not None:
-        sigma = _checked(sigma, factor)
+        sigma = _checked(sigma, exponent)
     else:
         off_diagonal = D.ravel()[1:].reshape(n - 1, n + 1)[:, :-1].ravel()  # each pair twice: an even number
         sigma = float(np.mean(np.sqrt(middle(off_diagonal))))
         if sigma == 0:
             raise ValueError(NO_WIDTH)
     D /= -2 * sigma**2
-    return library(D).exp(D, out=D), sigma / factor
+    return library(D).exp(D, out=D), to_scale(sigma, exponent)
 
 
-def pooled(X: Array, Y: Array) -> tuple[Array, float]:
-    """Return both samples about their common mean, scaled to squares in range, and the factor that did it."""
-    return scaled(centred(library(X).concatenate([X, Y]), in_place=True))
-
-
-def _checked(sigma: float, factor: float) -> float:
+def _checked(sigma: float, exponent: int) -> float:
     """Return a width given by the user in the units of the scaled features."""
-    width = float(sigma) * factor
+    with np.errstate(over="ignore"):
+        width = float(np.ldexp(float(sigma), -exponent))
     if not (width > 0 and 0 < width * width < math.inf):
         raise ValueError(
             f"sigma is {sigma}; the width of the kernel must be above 0, and within a factor of 1e150 of the features"

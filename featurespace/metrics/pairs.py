@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from featurespace.metrics.arrays import magnitude
+from featurespace.metrics.arrays import centred, extreme, magnitude
 from featurespace.metrics.distances import squared_distances
-from featurespace.metrics.places import Array, fill_diagonal, library, like, to_numpy, vecdot
+from featurespace.metrics.places import Array, fill_diagonal, ldexp, library, like, to_numpy, vecdot
 
 CELLS = 2**22
 """Pairs in a block: 32 MiB. Blocks four times smaller or larger take as long."""
@@ -24,6 +24,14 @@ def scaled(Z: Array) -> tuple[Array, float]:
     """
     factor = 2.0 ** -max(math.frexp(magnitude(Z))[1], -1000)
     return Z * factor, factor
+
+
+def pooled(X: Array, Y: Array) -> tuple[Array, int]:
+    """Return both samples about their common mean, scaled as by `scaled`, and the exponent of two that undoes it."""
+    Z = library(X).concatenate([X, Y])
+    exponent = extreme(Z)
+    Z, factor = scaled(centred(ldexp(Z, -exponent) if exponent else Z, in_place=True))
+    return Z, exponent + 1 - math.frexp(factor)[1]
 
 
 def row_blocks(n: int, m: int) -> Iterator[slice]:

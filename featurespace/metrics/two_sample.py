@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from featurespace.metrics.arrays import as_two_samples, centred
+from featurespace.metrics.arrays import as_two_samples, centred, tamed
 from featurespace.metrics.logistic import principal_axes
 from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.permutation import permutation_p
@@ -181,7 +181,7 @@ def _split(X: Any, Y: Any, groups_x: Any, groups_y: Any, folds: int, rng: np.ran
     check_generator(rng)
     if folds < 2:
         raise ValueError(f"folds is {folds}; cross-validation needs at least 2")
-    Z = centred(np.concatenate([X, Y]))
+    Z = centred(tamed(np.concatenate([X, Y])))
     largest = np.abs(Z).max(axis=0)
     Z = Z[:, largest > 0] / largest[largest > 0]
     # a sample is known by its features, not by its row: folds then do not depend on the order of rows

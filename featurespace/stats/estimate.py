@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -50,6 +51,26 @@ class Estimate:
         """Return an estimate whose interval is missing for the given reason."""
         nan = float("nan")
         return cls(float(value), nan, nan, nan, int(n), unit, int(n_groups), f"none: {reason}", level)
+
+    def times_two_to(self, exponent: int) -> Estimate:
+        """Return the estimate times a power of two that was taken off for the sake of the range of float64.
+
+        Raises
+        ------
+        ValueError
+            If a number that was finite is beyond that range now.
+        """
+        if not exponent:
+            return self
+        names = ("value", "ci_low", "ci_high", "se")
+        with np.errstate(over="ignore"):
+            scaled = {name: float(np.ldexp(getattr(self, name), exponent)) for name in names}
+            left = None if self.leave_one_out is None else np.ldexp(self.leave_one_out, exponent)
+        if any(math.isinf(each) for each in scaled.values()) or (left is not None and np.isinf(left).any()):
+            raise ValueError(
+                "the value or its interval leaves the range of float64 (1e308); divide all features by one factor"
+            )
+        return replace(self, **scaled, leave_one_out=left)  # type: ignore[arg-type]
 
 
 def too_few(units: int, unit: str) -> str:

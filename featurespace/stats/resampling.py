@@ -116,6 +116,11 @@ def jackknife_estimate(
     count = len(leave_out)
     if count < 2:
         raise ValueError(f"the jackknife needs at least 2 units, not {count}")
+    exponent = math.frexp(max(abs(value), float(np.abs(leave_out).max())))[1]
+    if abs(exponent) > 400:  # squares could leave float64
+        small, left = math.ldexp(value, -exponent), np.ldexp(leave_out, -exponent)
+        about: dict[str, Any] = {"n": n, "sizes": sizes, "unit": unit, "level": level, "bias_corrected": bias_corrected}
+        return jackknife_estimate(small, left, **about).times_two_to(exponent)
     corrected, variance = jackknife_variance(value, leave_out, sizes)
     centre = corrected if bias_corrected else float(value)
     reason = too_few(count, unit)
