@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,38 +19,61 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE instead of what the file says; several times.", show_default=False),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell sizes, steps, memory and the whole configuration.")]
 
 
 @app.command()
 def pretrain(
-    config: File, changes: Set = None, dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False,
+    config: File, changes: Set = None, dry_run: DryRun = False, quiet: arguments.Quiet = False,
     verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Pretrain a network on images by a method such as SimCLR, and write its checkpoint."""
-    from dataclasses import asdict
-
-    from featurespace.training.pretrain import plan_pretraining
-    from featurespace.training.pretrain import pretrain as job
+    from featurespace.training import pretrain as jobs
     from featurespace.training.settings import PretrainConfig
-    from featurespace.yaml_files import checked, to_yaml, with_changes
+    from featurespace.yaml_files import checked, with_changes
 
     settings = checked(PretrainConfig, with_changes(config, PretrainConfig, changes or ()))
     progress = arguments.make_progress(quiet=quiet or json_output, verbose=verbose)
-    if not dry_run:
-        typer.echo(job(settings, progress=progress))
-        return
-    plan = plan_pretraining(settings, progress=progress)
-    if json_output:
-        import json
+    job: Callable[..., Any] = jobs.plan_pretraining if dry_run else jobs.pretrain
+    _print(job(settings, progress=progress), settings, json_output=json_output)
 
-        typer.echo(json.dumps({"config": settings.model_dump(mode="json"), **asdict(plan)}, indent=2))
+
+@app.command()
+def finetune(
+    config: File, changes: Set = None, dry_run: DryRun = False, quiet: arguments.Quiet = False,
+    verbose: arguments.Verbose = False, json_output: arguments.Json = False,
+) -> None:  # fmt: skip
+    """Finetune a network for a task, test it once, and write its checkpoint and its rows of the runs table."""
+    from featurespace.training import finetune as jobs
+    from featurespace.training.settings import FinetuneConfig
+    from featurespace.yaml_files import checked, with_changes
+
+    settings = checked(FinetuneConfig, with_changes(config, FinetuneConfig, changes or ()))
+    progress = arguments.make_progress(quiet=quiet or json_output, verbose=verbose)
+    job: Callable[..., Any] = jobs.plan_finetuning if dry_run else jobs.finetune
+    _print(job(settings, progress=progress), settings, json_output=json_output)
+
+
+def _print(result: Any, settings: Any, *, json_output: bool) -> None:
+    """Print the checkpoint that a job wrote, or the plan it made."""
+    import json
+    from dataclasses import asdict
+
+    if isinstance(result, Path):
+        typer.echo(json.dumps({"checkpoint": str(result)}) if json_output else result)
+        return
+    if json_output:
+        typer.echo(json.dumps({"config": settings.model_dump(mode="json"), **asdict(result)}, indent=2))
         return
     from featurespace.plan import in_bytes
+    from featurespace.yaml_files import to_yaml
 
     typer.echo(to_yaml(settings))
-    typer.echo(f"{plan.images:,} images, {plan.epochs} epochs of {plan.steps:,} steps; {plan.parameters:,} parameters")
-    typer.echo(f"decoded images: {in_bytes(plan.decoded_bytes)}, kept: {plan.kept}")
     typer.echo(
-        f"memory of a device: {in_bytes(plan.weights_bytes)} for weights, gradients and optimizer, "
-        f"{in_bytes(plan.activations_bytes)} for activations"
+        f"{result.images:,} images, {result.epochs} epochs of {result.steps:,} steps; {result.parameters:,} parameters"
+    )
+    typer.echo(f"decoded images: {in_bytes(result.decoded_bytes)}, kept: {result.kept}")
+    typer.echo(
+        f"memory of a device: {in_bytes(result.weights_bytes)} for weights, gradients and optimizer, "
+        f"{in_bytes(result.activations_bytes)} for activations"
     )

@@ -26,7 +26,7 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
     progress = progress or Progress()
     inputs = Path(out) / "inputs"
     pretrained = f"imagenet={ARCH}@{imagenet_weights()}"
-    finetuned = inputs / f"finetuned-{seed}.safetensors"
+    finetuned = inputs / f"finetuned-{seed}" / "checkpoint.safetensors"
     with Run(out).locked(), files.writing(inputs):
         files.remove_partial(inputs)
         with progress.stage("demo images"):
@@ -35,12 +35,14 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
             )
             mri = _made(inputs / f"mri-{seed}" / "manifest.csv", lambda folder: write_mri(folder, seed=seed))
         if not finetuned.exists():
-            from featurespace.training.finetune import FinetuneConfig, finetune
+            from featurespace.training.finetune import finetune
+            from featurespace.training.settings import FinetuneConfig
 
             with progress.stage("finetune on brain MRI"):
                 config = FinetuneConfig(
-                    model=pretrained, data=f"mri={mri}", out=finetuned, image_size=IMAGE_SIZE, seed=seed
-                )
+                    model=pretrained, data=f"mri={mri}", out=finetuned.parent, image_size=IMAGE_SIZE, epochs=4,
+                    batch_size=64, weight_decay=1e-2, loggers=(), seed=seed,
+                )  # fmt: skip
                 finetune(config, progress=progress)
     return analyze(
         [pretrained, f"finetuned={finetuned}"], [f"photos={photos}", f"mri={mri}"], out,

@@ -49,7 +49,7 @@ def test_the_demo_ends_in_a_report_with_the_findings_it_promises(tmp_path):
     assert run.report.stat().st_size > 500_000
     # The same command again makes nothing new of its inputs and features, and the same tables.
     checkpoint, table = (
-        tmp_path / "demo" / "inputs" / "finetuned-0.safetensors",
+        tmp_path / "demo" / "inputs" / "finetuned-0" / "checkpoint.safetensors",
         run.path / "tables" / "similarity.parquet",
     )
     before = hash_file(checkpoint), hash_file(table)

@@ -66,3 +66,22 @@ def stratified_rows(samples: pd.DataFrame, limit: int, *, rng: np.random.Generat
     sizes = pd.Series(names).map(pd.Series(names).value_counts()).to_numpy()
     share = order / sizes
     return np.sort(shuffled[np.argsort(share, kind="stable")[:limit]])
+
+
+def fraction_rows(samples: pd.DataFrame, rows: np.ndarray, fraction: float, *, rng: np.random.Generator) -> np.ndarray:
+    """Return that share of ``rows``: of each label, at least one image, and group after group.
+
+    Within a label the groups come in random order and so do the images of a group; the share is the beginning of that
+    list. So a smaller share lies within a larger one of the same ``rng``, and 10 % of the images come from about 10 % of
+    the patients.
+    """
+    samples = samples.iloc[rows]
+    labels = samples["label"].to_numpy(str)
+    groups = samples["group"].fillna(samples["id"]).to_numpy(str)
+    names, code = np.unique(groups, return_inverse=True)
+    order = np.lexsort((rng.permutation(len(rows)), rng.permutation(len(names))[code]))
+    chosen = []
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        chosen.append(own[: max(1, round(fraction * len(own)))])
+    return np.sort(rows[np.concatenate(chosen)])

@@ -36,7 +36,7 @@ class Batches:
     """The pieces of one epoch; ``next_piece`` is where the training stands, and iterating begins there."""
 
     def __init__(self, pixels: Pixels, targets: np.ndarray, order: Order):
-        self.pixels, self.targets, self.order = pixels, torch.from_numpy(targets), order
+        self.pixels, self.targets, self.order = pixels, torch.tensor(targets), order
         self.next_piece = 0
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 
 from featurespace.errors import FeaturespaceError, needs_extra
 from featurespace.files import sync
+from featurespace.progress import Progress
 from featurespace.training.batches import Batch, Batches
 from featurespace.training.curves import Curves
 from featurespace.training.module import TrainingModule
@@ -60,6 +61,20 @@ class Saving(pl.Callback):
             sync(partial)
             os.replace(partial, self.file)
         self.last = time.monotonic()
+
+
+def run(
+    name: str, module: TrainingModule, batches: Batches, config: TrainingConfig,
+    scores: Callable[[int, Any], dict[str, float]], progress: Progress,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Train with a bar, tell the last epoch, and return the rows of the curves."""
+    total = config.epochs * len(batches) // config.accumulate * config.batch_size
+    with progress.stage(name), progress.bar(name, total, "images") as advance:
+        curves = Curves(config.out / "curves.csv", advance, scores)
+        fit(module, batches, config, curves)
+    last = ", ".join(f"{key} {value:.4g}" for key, value in curves.rows[-1].items() if key not in ("epoch", "step"))
+    progress.say(f"{name}: {config.epochs} epochs of {batches.order.steps * config.batch_size} images; {last}")
+    return curves.rows
 
 
 def fit(module: TrainingModule, batches: Batches, config: TrainingConfig, curves: Curves) -> None:

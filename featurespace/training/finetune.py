@@ -1,191 +1,200 @@
-"""Finetune a checkpoint to tell classes apart, and write the new checkpoint with its manifest."""
+"""Finetuning: from a checkpoint and labelled images to a new checkpoint, its test result and a row in a runs table."""
 
 from __future__ import annotations
 
-import logging
-import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
+import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics.classification import MulticlassAccuracy
 
 import featurespace
-from featurespace import seeding
+from featurespace import files, seeding
 from featurespace.data.dataset import ImageData
 from featurespace.data.specs import open_data
-from featurespace.data.splits import train_test_rows
-from featurespace.data.transforms import network_input
+from featurespace.data.splits import fraction_rows, train_test_rows
+from featurespace.device import set_threads
 from featurespace.errors import FeaturespaceError
 from featurespace.models.checkpoint import write_checkpoint
-from featurespace.models.classifier import build_classifier
-from featurespace.models.load import Preprocessing
+from featurespace.models.classifier import Classifier, build_classifier
 from featurespace.models.specs import parse_model_spec
 from featurespace.progress import Progress
+from featurespace.provenance import now
+from featurespace.training import directory, engine
+from featurespace.training.batches import Batches
+from featurespace.training.order import Order
+from featurespace.training.pixels import Pixels
+from featurespace.training.plan import TrainingPlan, plan_training
+from featurespace.training.runs import append_rows
+from featurespace.training.settings import FinetuneConfig
+from featurespace.training.supervision import Supervision, Task
+from featurespace.training.tasks import multiclass, multilabel
 
-
-class FinetuneConfig(BaseModel):
-    """What finetuning is told."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str = Field(description="Model spec of the checkpoint to start from.")
-    data: str = Field(description="Data spec, LABEL=PATH; its images need labels.")
-    out: Path = Field(description="The checkpoint to write, a .safetensors file.")
-    image_size: int | None = Field(default=None, ge=8, description="Height and width the images are scaled to.")
-    epochs: int = Field(default=4, ge=1, description="Passes over the training images.")
-    batch_size: int = Field(default=64, ge=2, description="Images a step.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="AdamW's peak learning rate; cosine decay to zero.")
-    weight_decay: float = Field(default=1e-2, ge=0, description="AdamW's weight decay.")
-    device: str = Field(default="auto", description="auto, cpu or cuda.")
-    seed: int = Field(default=0, ge=0, description="Seed of everything random.")
-
-
-class Classification(pl.LightningModule):
-    """Cross-entropy on one label an image, AdamW, one cosine over all steps."""
-
-    def __init__(
-        self, network: torch.nn.Module, *, classes: int, steps: int, learning_rate: float, weight_decay: float
-    ):
-        super().__init__()
-        self.network = network
-        self.steps, self.learning_rate, self.weight_decay = steps, learning_rate, weight_decay
-        self.accuracy = MulticlassAccuracy(classes, average="micro")
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return class scores (n, classes)."""
-        return self.network(images)
-
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
-        """Return the loss; a NaN loss ends the training with the step and the learning rate."""
-        images, targets = batch
-        loss = torch.nn.functional.cross_entropy(self(images), targets)
-        if not torch.isfinite(loss):
-            raise FeaturespaceError(
-                f"the loss is {loss.item()} at step {self.global_step} with learning rate {self.learning_rate:g}; lower it"
-            )
-        self.log("loss", loss, on_step=False, on_epoch=True)
-        return loss
-
-    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
-        """Count right answers on the test images."""
-        images, targets = batch
-        self.accuracy.update(self(images), targets)
-        self.log("test_accuracy", self.accuracy, on_epoch=True)
-
-    def configure_optimizers(self) -> Any:
-        """Return AdamW with a cosine schedule a step."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class _Bar(pl.Callback):
-    def __init__(self, advance: Any):
-        self.advance = advance
-
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
-        self.advance(len(batch[0]))
+TASKS: dict[str, tuple[type[Any], str]] = {
+    "multiclass": (multiclass.Multiclass, multiclass.MAIN), "multilabel": (multilabel.Multilabel, multilabel.MAIN)
+}  # fmt: skip
 
 
 def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Path:
-    """Train all weights of a checkpoint, and a new classifier, on the training images; return the file written.
+    """Train a network for a task on the training images; return the checkpoint written.
 
-    The reported test accuracy is computed once, after the last epoch; nothing is chosen by it. The manifest of the
-    checkpoint holds architecture, configuration, hash of the data, the parent checkpoint and that accuracy.
+    The test images are looked at once, at the end, with the weights that ``test_with`` names; nothing is chosen by them.
+    Beside the checkpoint lie curves.csv (a row an epoch), predictions.csv (a row a test image) and runs.csv.
 
     Raises
     ------
     FeaturespaceError
-        no labels, one class, fewer training images than a batch, a loss that is NaN
+        what `featurespace train finetune` prints: options, images or labels that are not there, one class, too few
+        images, a directory that holds another training
     """
     progress = progress or Progress()
+    prepared = _prepare(config, progress)
+    file = config.out / directory.CHECKPOINT
+    directory.claim(config)
+    if file.exists():
+        progress.say(f"{file} is finished; delete it, or choose another out, to train again")
+        return file
+    module, data = prepared.module, prepared.data
+    pixels = prepared.batches.pixels
+    pixels.prepare(progress)
+    name = f"finetune {prepared.start.model.label} on {data.name}"
+    rows = engine.run(name, module, prepared.batches, config, _scores(prepared, config), progress)
+    if engine.process_rank():
+        return file
+    module.use_kept()
+    probabilities, metrics = module.results(pixels, prepared.test, prepared.test_targets)
+    said = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if "_" not in key or key == "auc_macro")
+    progress.say(f"{name}: {said} on {len(prepared.test)} test images")
+    _write_predictions(config.out / "predictions.csv", prepared, probabilities)
+    append_rows(config.runs or config.out / "runs.csv", config, prepared.start.model.label, data.name, metrics)
+    write_checkpoint(file, module.network_state(), _manifest(config, prepared, metrics, rows[-1]["loss"]))
+    (config.out / engine.STATE).unlink(missing_ok=True)
+    return file
+
+
+def plan_finetuning(config: FinetuneConfig, *, progress: Progress | None = None) -> TrainingPlan:
+    """Return what `finetune` will take, without training or writing anything; raises what it would raise at its start."""
+    prepared = _prepare(config, progress or Progress())
+    return plan_training(prepared.module, prepared.batches, config)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Training, validation and test images are rows of ``data`` in this order."""
+
+    data: ImageData
+    task: Task
+    start: Classifier
+    batches: Batches
+    module: Supervision
+    validation: np.ndarray
+    test: np.ndarray
+    validation_targets: np.ndarray
+    test_targets: np.ndarray
+
+
+def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
+    engine.check_processes(config)
+    set_threads(config.threads)
     data = open_data(config.data)
-    train, test, classes = _rows(data, config)
-    start = build_classifier(
-        parse_model_spec(config.model), len(classes), seed=config.seed, image_size=config.image_size
-    )
-    form = start.model.preprocessing
-    targets = torch.from_numpy(np.searchsorted(classes, data.samples["label"].iloc[np.r_[train, test]].to_numpy(str)))
-    images = torch.stack([torch.from_numpy(network_input(data.image(int(row)), form)) for row in np.r_[train, test]])
-    sets = [TensorDataset(images[part], targets[part]) for part in (slice(0, len(train)), slice(len(train), None))]
-    shuffle = torch.Generator().manual_seed(seeding.child_seed(config.seed, "finetune", "order"))
-    train_loader = DataLoader(sets[0], config.batch_size, shuffle=True, generator=shuffle, drop_last=True)
-    module = Classification(
-        start.network.train().to(memory_format=torch.channels_last), classes=len(classes),
-        steps=config.epochs * len(train_loader), learning_rate=config.learning_rate, weight_decay=config.weight_decay,
+    train, validation, test = _rows(data, config)
+    kind, main = TASKS[config.task]
+    task = kind(data.samples["label"].iloc[train], data.name, config.no_label)
+    if config.task == "multiclass":
+        known = np.isin(data.samples["label"].to_numpy(str), task.classes)
+        if not known[test].all():
+            progress.say(f"{(~known[test]).sum()} test images of classes without a training image are left out")
+        validation, test = validation[known[validation]], test[known[test]]
+    if config.test_with == "best" and not len(validation):
+        raise FeaturespaceError(
+            f"data set {data.name!r} has no validation images to choose by (split val); write test_with: last"
+        )
+    directory.refuse_small(len(train), config)
+    spec = parse_model_spec(config.model, bare=True)
+    start = build_classifier(spec, len(task.classes), seed=config.seed, image_size=config.image_size)
+    if config.mode == "scratch":
+        arch = f"{spec.label}={start.model.arch}@random"
+        start = build_classifier(
+            parse_model_spec(arch), len(task.classes), seed=config.seed, image_size=config.image_size
+        )
+    size = start.model.preprocessing.input_size[1]
+    stored = config.stored_size or (size if config.min_scale == 1 else round(size * 8 / 7))
+    used = data.subset(np.concatenate([train, validation, test]))
+    pixels = Pixels(
+        [used], start.model.preprocessing, stored, cache=config.cache, folder=config.out, workers=config.workers,
+        processes=config.devices,
     )  # fmt: skip
-    total = config.epochs * len(train_loader) * config.batch_size
-    with _quiet_lightning(), progress.bar(f"finetune {start.model.label} on {data.name}", total, "images") as advance:
-        trainer = _trainer(config, [_Bar(advance)])
-        with torch.random.fork_rng():
-            torch.manual_seed(seeding.child_seed(config.seed, "finetune", "dropout"))
-            trainer.fit(module, train_loader)
-            loss = float(trainer.callback_metrics["loss"])
-            accuracy = trainer.test(module, DataLoader(sets[1], config.batch_size), verbose=False)[0]["test_accuracy"]
-    progress.say(
-        f"finetuned {start.model.label} on {data.name}: {config.epochs} epochs of {len(train)} images, "
-        f"test accuracy {accuracy:.3f} on {len(test)} images"
+    targets = task.targets(used.samples["label"])
+    order = Order([len(train)], config.batch_size, seed=config.seed, parts=config.accumulate)
+    module = Supervision(config, start, task, order.steps, main)
+    edges = np.cumsum([len(train), len(validation)])
+    places = np.split(np.arange(len(used)), edges)
+    return _Prepared(
+        used,
+        task,
+        start,
+        Batches(pixels, targets, order),
+        module,
+        places[1],
+        places[2],
+        targets[places[1]],
+        targets[places[2]],
     )
-    write_checkpoint(config.out, module.network.cpu().state_dict(), {
-        "arch": start.model.arch, "num_classes": len(classes), "classes": classes.tolist(),
-        "config": config.model_dump(mode="json"), "data_hash": data.fingerprint(),
-        "parent": {"spec": config.model, "weights_sha256": start.model.weights_hash},
-        "metrics": {"test_accuracy": accuracy, "n_test": len(test), "train_loss": loss, "n_train": len(train)},
-        "featurespace_version": featurespace.__version__, **_input_record(form),
-    })  # fmt: skip
-    return config.out
 
 
 def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return training rows (that share of them), validation rows and test rows."""
+    samples = data.samples
     if data.column("label") is None:
         raise FeaturespaceError(
             f"data set {data.name!r} has no labels; finetuning needs class folders or a column 'label'"
         )
-    train, test, _ = train_test_rows(data.samples, rng=seeding.child(config.seed, "split"))
-    classes = np.unique(data.samples["label"].iloc[train].to_numpy(str))
-    if len(classes) < 2:
+    train, test, _ = train_test_rows(samples, rng=seeding.child(config.seed, "split"))
+    sides = [set(samples["group"].iloc[rows].dropna()) for rows in (train, test)]
+    if both := sorted(sides[0] & sides[1]):
         raise FeaturespaceError(
-            f"data set {data.name!r}: all training images are {str(classes[0])!r}; two classes are needed"
+            f"data set {data.name!r}: group {both[0]!r} is in training and test ({len(both)} such groups), so the test "
+            "would not be new to the network; give each group one split"
         )
-    if len(train) < config.batch_size:
-        raise FeaturespaceError(
-            f"data set {data.name!r} has {len(train)} training images, fewer than a batch of {config.batch_size}; lower batch_size"
-        )
-    known = np.isin(data.samples["label"].iloc[test].to_numpy(str), classes)
-    return train, test[known], classes
+    train = fraction_rows(samples, train, config.fraction, rng=seeding.child(config.seed, "fraction"))
+    is_validation = (samples["split"] == "val").fillna(False).to_numpy(bool) & samples["label"].notna().to_numpy()
+    is_validation[test] = False
+    return train, np.flatnonzero(is_validation), test
 
 
-def _input_record(form: Preprocessing) -> dict[str, Any]:
-    record = form.to_dict()
-    return {key: record[key] for key in ("input_size", "mean", "std", "interpolation")}
+def _scores(prepared: _Prepared, config: FinetuneConfig) -> Callable[[int, Any], dict[str, float]]:
+    pixels, rows, targets = prepared.batches.pixels, prepared.validation, prepared.validation_targets
+
+    def scores(epoch: int, module: Supervision) -> dict[str, float]:
+        found = {}
+        if len(rows):
+            found = {f"val_{key}": value for key, value in module.results(pixels, rows, targets)[1].items()}
+        module.keep(epoch, found)
+        return found
+
+    return scores
 
 
-def _trainer(config: FinetuneConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=config.epochs, accelerator=config.device, devices=1, callbacks=callbacks, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+def _write_predictions(file: Path, prepared: _Prepared, probabilities: torch.Tensor) -> None:
+    samples = prepared.data.samples.iloc[prepared.test]
+    table = pd.DataFrame({"id": samples["id"], "group": samples["group"], "label": samples["label"]})
+    table["predicted"] = prepared.task.predicted(probabilities)
+    for index, name in enumerate(prepared.task.classes):
+        table[f"p_{name}"] = probabilities[:, index].numpy()
+    files.write_atomic(file, lambda path: table.to_csv(path, index=False))
 
 
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    # Lightning announces its hardware and advises more loader workers; images are in memory here.
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            yield
-    finally:
-        logger.setLevel(level)
+def _manifest(config: FinetuneConfig, prepared: _Prepared, metrics: dict[str, float], loss: float) -> dict[str, Any]:
+    model, form = prepared.start.model, prepared.start.model.preprocessing.to_dict()
+    counts = {"n_train": prepared.batches.order.sizes[0], "n_test": len(prepared.test)}
+    return {
+        "arch": model.arch, "num_classes": len(prepared.task.classes), "classes": prepared.task.classes,
+        "config": config.model_dump(mode="json"), "data_hash": prepared.data.fingerprint(),
+        "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
+        "metrics": {f"test_{key}": value for key, value in metrics.items()} | {"train_loss": loss} | counts,
+        "finished": now(), "featurespace_version": featurespace.__version__,
+        **{key: form[key] for key in ("input_size", "mean", "std", "interpolation")},
+    }  # fmt: skip

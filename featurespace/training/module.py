@@ -13,7 +13,7 @@ from featurespace import seeding
 from featurespace.errors import FeaturespaceError
 from featurespace.models.load import Preprocessing
 from featurespace.training.batches import Batch
-from featurespace.training.optimizers import build_optimizer, schedule
+from featurespace.training.optimizers import build_optimizer, parameter_groups, schedule
 from featurespace.training.settings import TrainingConfig
 
 
@@ -55,7 +55,7 @@ class TrainingModule(pl.LightningModule):
         """Return the loss; one that is no number ends the training and says where."""
         rng = seeding.child(self.config.seed, "images", str(batch.number))
         torch.manual_seed(seeding.child_seed(self.config.seed, "network", str(batch.number), str(self.global_rank)))
-        self.rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
         loss = self.loss(batch, rng)
         if not torch.isfinite(loss):
             ids = ", ".join(self.trainer.train_dataloader.pixels.ids(batch.rows[:8]))  # type: ignore[union-attr]
@@ -65,8 +65,12 @@ class TrainingModule(pl.LightningModule):
             )
         return {"loss": loss}
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return what is trained, with weight decay and share of the learning rate."""
+        return parameter_groups(self.named_parameters(), self.config.weight_decay)
+
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule by step."""
-        optimizer = build_optimizer(self.named_parameters(), self.config)
+        optimizer = build_optimizer(self.parameter_groups(), self.config)
         rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(self.config, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}

@@ -13,15 +13,20 @@ from featurespace.errors import needs_extra
 from featurespace.training.settings import TrainingConfig
 
 
-def build_optimizer(named: Iterable[tuple[str, nn.Parameter]], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimizer; biases, norms and other vectors have no weight decay and, in LARS, no scaling of the rate."""
+def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+    """Return two groups: biases, norms and other vectors have no weight decay and, in LARS, no scaling of the rate."""
     trained = [(name, each) for name, each in named if each.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [each for _, each in trained if each.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [each for _, each in trained if each.ndim > 1], "weight_decay": weight_decay},
         {"params": [each for _, each in trained if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(groups: list[dict[str, Any]], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimizer; a group with ``lr_scale`` has that share of the learning rate."""
     rate = config.peak_learning_rate
+    groups = [group | {"lr": rate * group.get("lr_scale", 1.0)} for group in groups]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate)
     if config.optimizer == "sgd":

@@ -50,7 +50,7 @@ def plan_training(module: TrainingModule, batches: Batches, config: TrainingConf
     half = 1 if config.precision == "fp32" else 2
     count = sum(each.numel() for each in trained)
     return TrainingPlan(
-        images=len(pixels), steps=batches.order.steps, epochs=config.epochs, parameters=count,
+        images=sum(batches.order.sizes), steps=batches.order.steps, epochs=config.epochs, parameters=count,
         decoded_bytes=len(pixels) * int(np.prod(pixels.shape)) * pixels.dtype.itemsize, kept=pixels.kept,
         weights_bytes=4 * count * (2 + STATES[config.optimizer]),
         activations_bytes=sum(kept.values()) * part // TRIED // half,

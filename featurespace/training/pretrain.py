@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 import featurespace
-from featurespace import files, seeding
+from featurespace import seeding
 from featurespace import yaml_files as schemas
 from featurespace.data.dataset import ImageData
 from featurespace.data.specs import open_all
@@ -21,17 +22,14 @@ from featurespace.models.load import Model, load_model
 from featurespace.models.specs import parse_model_spec
 from featurespace.progress import Progress
 from featurespace.provenance import now
-from featurespace.training import engine, methods
+from featurespace.training import directory, engine, methods
 from featurespace.training.batches import Batches
-from featurespace.training.curves import Curves
 from featurespace.training.method import PretrainingMethod
 from featurespace.training.online import Online
 from featurespace.training.order import Order
 from featurespace.training.pixels import Pixels
 from featurespace.training.plan import TrainingPlan, plan_training
 from featurespace.training.settings import PretrainConfig
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Path:
@@ -48,17 +46,17 @@ def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Pat
     """
     progress = progress or Progress()
     prepared = _prepare(config, progress)
-    if engine.process_rank() == 0:
-        _claim(config)
-    file = config.out / CHECKPOINT
+    file = config.out / directory.CHECKPOINT
+    directory.claim(config)
     if file.exists():
         progress.say(f"{file} is finished; delete it, or choose another out, to train again")
         return file
     prepared.batches.pixels.prepare(progress)
-    curves = _fit(prepared.module, prepared.batches, config, progress)
+    name = f"{config.method} on {', '.join(each.name for each in prepared.data)}"
+    rows = engine.run(name, prepared.module, prepared.batches, config, _scores(prepared, config), progress)
     state = {name: value.cpu() for name, value in prepared.module.backbone_state().items()}
     if engine.process_rank() == 0:
-        write_checkpoint(file, state, _manifest(config, prepared.model, prepared.data, curves.rows[-1]))
+        write_checkpoint(file, state, _manifest(config, prepared.model, prepared.data, rows[-1]))
         (config.out / engine.STATE).unlink(missing_ok=True)
     return file
 
@@ -85,7 +83,7 @@ def _prepare(config: PretrainConfig, progress: Progress) -> _Prepared:
     options = schemas.checked(method.Options, config.options)
     if method.needs_labels:
         _refuse_unlabelled(data, targets, classes, config)
-    _refuse_small(data, config)
+    directory.refuse_small(sum(map(len, data)), config)
     model = load_model(parse_model_spec(config.model, bare=True), seed=config.seed, image_size=config.image_size)
     size = model.preprocessing.input_size[1]
     pixels = Pixels(
@@ -133,48 +131,13 @@ def _refuse_unlabelled(data: list[ImageData], targets: np.ndarray, classes: np.n
         )
 
 
-def _refuse_small(data: list[ImageData], config: PretrainConfig) -> None:
-    count = sum(map(len, data))
-    if count < config.batch_size:
-        raise FeaturespaceError(
-            f"{count} training images are fewer than a batch of {config.batch_size}; lower batch_size to {count} or less"
-        )
-
-
-def _claim(config: PretrainConfig) -> None:
-    """Write the configuration into the directory; one that holds another training is refused."""
-    file = config.out / "config.yaml"
-    if file.exists():
-        held = schemas.checked(PretrainConfig, schemas.read_yaml(file, PretrainConfig)).identity()
-        changed = [
-            f"{key}: {held[key]} there, {value} now" for key, value in config.identity().items() if held[key] != value
-        ]
-        if changed:
-            raise FeaturespaceError(
-                f"{config.out} holds another training ({'; '.join(changed)}); choose a new out, or delete it"
-            )
-    elif config.out.exists() and any(config.out.iterdir()):
-        raise FeaturespaceError(f"{config.out} holds other files and no training; choose an out that is new or empty")
-    files.write_text(file, schemas.to_yaml(config))
-
-
-def _fit(module: PretrainingMethod, batches: Batches, config: PretrainConfig, progress: Progress) -> Curves:
-    pixels = batches.pixels
-    online = Online(pixels, pixels.data[0], 0, seed=config.seed) if config.online_every else None
-
-    def scores(epoch: int, trained: Any) -> dict[str, float]:
-        if online is None or (epoch % config.online_every and epoch != config.epochs):
-            return {}
-        return online.scores(trained)
-
-    total = config.epochs * len(batches) // config.accumulate * config.batch_size
-    name = f"{config.method} on {', '.join(each.name for each in pixels.data)}"
-    with progress.stage(name), progress.bar(name, total, "images") as advance:
-        curves = Curves(config.out / "curves.csv", advance, scores)
-        engine.fit(module, batches, config, curves)
-    last = ", ".join(f"{key} {value:.4g}" for key, value in curves.rows[-1].items() if key not in ("epoch", "step"))
-    progress.say(f"{name}: {config.epochs} epochs of {sum(pixels.sizes)} images; {last}")
-    return curves
+def _scores(prepared: _Prepared, config: PretrainConfig) -> Callable[[int, Any], dict[str, float]]:
+    if not config.online_every:
+        return lambda epoch, module: {}
+    pixels = prepared.batches.pixels
+    online = Online(pixels, pixels.data[0], 0, seed=config.seed)
+    due = [epoch for epoch in range(1, config.epochs + 1) if epoch % config.online_every == 0 or epoch == config.epochs]
+    return lambda epoch, module: online.scores(module) if epoch in due else {}
 
 
 def _manifest(config: PretrainConfig, model: Model, data: list[ImageData], last: dict[str, float]) -> dict[str, Any]:

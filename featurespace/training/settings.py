@@ -118,3 +118,56 @@ class PretrainConfig(TrainingConfig):
         if self.weights is not None and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
             raise ValueError(f"weights {self.weights} must be {len(self.data)} numbers above 0, one for each data set")
         return self
+
+
+class Noise(BaseModel):
+    """Noise put on images, as a way to make a task harder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["gaussian", "rician"] = Field(default="gaussian", description="gaussian, or rician as in MR images.")
+    sigma: float = Field(gt=0, le=1, description="Standard deviation, in shares of the range of the image.")
+    at: Literal["train", "test", "both"] = Field(default="both", description="train, test or both.")
+
+
+class FinetuneConfig(TrainingConfig):
+    """What `featurespace train finetune` is told."""
+
+    data: str = Field(description="Data spec, LABEL=PATH; its images need labels.")
+    task: Literal["multiclass", "multilabel"] = Field(
+        default="multiclass", description="multiclass: one label an image; multilabel: labels A|B, ?A where unknown."
+    )
+    no_label: str | None = Field(
+        default=None, description="The label of images that have none of the labels (multilabel)."
+    )
+    mode: Literal["full", "linear", "scratch"] = Field(
+        default="full",
+        description="full: all weights; linear: a classifier on frozen features; scratch: random weights.",
+    )
+    layer_decay: float | None = Field(
+        default=None, gt=0, le=1, description="Factor of the learning rate from each layer to the one before."
+    )
+    fraction: float = Field(default=1.0, gt=0, le=1, description="Share of the training images, of each label.")
+    noise: Noise | None = Field(default=None, description="Noise on the images: kind, sigma, at.")
+    min_scale: float = Field(default=1.0, gt=0, le=1, description="Least share of an image that a random crop leaves.")
+    flip: float = Field(default=0.0, ge=0, le=1, description="Share of images mirrored while training.")
+    test_with: Literal["last", "best"] | int = Field(
+        default="last",
+        description="Weights that are tested: the last, those of an epoch, or the best on the validation images.",
+    )
+    experiment: str | None = Field(default=None, description="Name in the runs table; by default the data set.")
+    pretraining: str | None = Field(default=None, description="Name in the runs table; by default the model's label.")
+    run: str | None = Field(default=None, description="Name in the runs table; by default the seed.")
+    runs: Path | None = Field(default=None, description="The runs table, a .csv to append to; by default out/runs.csv.")
+
+    @model_validator(mode="after")
+    def _epochs_fit(self) -> FinetuneConfig:
+        if isinstance(self.test_with, int) and not 1 <= self.test_with <= self.epochs:
+            raise ValueError(f"test_with {self.test_with} is no epoch of {self.epochs}")
+        if self.layer_decay is not None and self.mode != "full":
+            raise ValueError(f"layer_decay goes with mode full, not {self.mode}; leave it out")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a training another one."""
+        return {key: value for key, value in super().identity().items() if key != "runs"}

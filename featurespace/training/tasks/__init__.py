@@ -1,0 +1,1 @@
+"""What a network is finetuned for, one file each: targets, loss, scores."""
