@@ -15,15 +15,25 @@ if TYPE_CHECKING:
     from featurespace.exporting import export
     from featurespace.extraction import extract
     from featurespace.run import Run, load
+    from featurespace.training.finetune import finetune
+    from featurespace.training.pretrain import pretrain
+    from featurespace.training.settings import FinetuneConfig, PretrainConfig
 
 __version__ = "0.1.0"
-__all__ = ["FeaturespaceError", "Run", "__version__", "analyze", "export", "extract", "load"]
+__all__ = [
+    "FeaturespaceError", "FinetuneConfig", "PretrainConfig", "Run", "__version__", "analyze", "export", "extract", "finetune",
+    "load", "pretrain",
+]  # fmt: skip
 
 _HOMES = {
     "analyze": "featurespace.analyze",
     "export": "featurespace.exporting",
     "extract": "featurespace.extraction",
+    "finetune": "featurespace.training.finetune",
     "load": "featurespace.run",
+    "pretrain": "featurespace.training.pretrain",
+    "FinetuneConfig": "featurespace.training.settings",
+    "PretrainConfig": "featurespace.training.settings",
     "Run": "featurespace.run",
     "FeaturespaceError": "featurespace.errors",
 }

@@ -5,13 +5,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
+TRAINS = ROOT / "analyses" / "does_pretraining_pay.py"  # makes a directory of its own
+RECIPES = sorted(ROOT.glob("analyses/recipes/*.yaml"))
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.slow
+def test_the_one_that_trains_runs_and_goes_on(tmp_path):
+    environment = {**os.environ, "RUN": str(tmp_path), "EPOCHS": "1", "SEEDS": "1"}
+    for _ in range(2):
+        subprocess.run([sys.executable, TRAINS], check=True, capture_output=True, env=environment)
+    table = pd.read_csv(tmp_path / "does_pretraining_pay.csv")
+    assert len(table) == 12 and set(table["shown"]) == {"nothing shown"}  # one seed shows nothing
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_is_a_configuration(recipe):
+    from featurespace.training.settings import FinetuneConfig, PretrainConfig
+    from featurespace.yaml_files import checked, read_yaml
+
+    schema = PretrainConfig if "method:" in recipe.read_text() else FinetuneConfig
+    assert checked(schema, read_yaml(recipe, schema)).image_size == 256
+
+
+@pytest.mark.parametrize(
+    "script", [each for each in SCRIPTS if each != TRAINS], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_it_runs(script, small_run, tmp_path):
     environment = {**os.environ, "RUN": str(small_run.path), "OUT": str(tmp_path)}
     result = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path)
