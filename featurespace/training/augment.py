@@ -54,16 +54,25 @@ def crop(images: Tensor, crops: Crops, size: int) -> Tensor:
     shrink = int(min(images.shape[-2:]) // (2 * size))
     if shrink >= 2:
         images = functional.avg_pool2d(images, shrink)
+    return functional.grid_sample(images, _grid(images, crops, size), padding_mode="border", align_corners=False)
+
+
+def crop_masks(masks: Tensor, crops: Crops, size: int) -> Tensor:
+    """Return the boxes of (b, h, w) class numbers scaled to (size, size), each pixel the nearest one."""
+    planes = masks[:, None].float()  # exact: class numbers are small
+    grid = _grid(planes, crops, size)
+    return functional.grid_sample(planes, grid, mode="nearest", padding_mode="border", align_corners=False)[:, 0].long()
+
+
+def _grid(images: Tensor, crops: Crops, size: int) -> Tensor:
     half_width, half_height = crops.width, crops.height  # a share of the image is half of grid_sample's -1..1
     theta = np.zeros((len(images), 2, 3), np.float32)
     theta[:, 0, 0] = np.where(crops.mirrored, -half_width, half_width)
     theta[:, 1, 1] = half_height
     theta[:, 0, 2] = 2 * crops.left + crops.width - 1
     theta[:, 1, 2] = 2 * crops.top + crops.height - 1
-    grid = functional.affine_grid(
-        torch.from_numpy(theta).to(images), [len(images), images.shape[1], size, size], align_corners=False
-    )
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    shape = [len(images), images.shape[1], size, size]
+    return functional.affine_grid(torch.from_numpy(theta).to(images), shape, align_corners=False)
 
 
 def grey(images: Tensor) -> Tensor:

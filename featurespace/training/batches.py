@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from featurespace.progress import Progress
+from featurespace.training.masks import Masks
 from featurespace.training.order import Order
 from featurespace.training.pixels import Pixels
 
@@ -35,12 +37,29 @@ class Batch(NamedTuple):
 class Batches:
     """The pieces of one epoch; ``next_piece`` is where the training stands, and iterating begins there."""
 
-    def __init__(self, pixels: Pixels, targets: np.ndarray, order: Order):
-        self.pixels, self.targets, self.order = pixels, torch.tensor(targets), order
+    def __init__(self, pixels: Pixels, targets: np.ndarray | Masks, order: Order):
+        self.pixels, self.order = pixels, order
+        self.targets = targets if isinstance(targets, Masks) else torch.tensor(targets)
         self.next_piece = 0
 
     def __len__(self) -> int:
         return self.order.steps * self.order.parts
+
+    def target(self, rows: np.ndarray) -> Tensor:
+        """Return the targets of rows of the data: class numbers, answers or masks."""
+        if isinstance(self.targets, Masks):
+            return torch.from_numpy(self.targets.fetch(rows)[..., 0]).long()
+        return self.targets[rows]
+
+    def known_targets(self, rows: np.ndarray) -> Tensor | None:
+        """Return the targets of rows, but for masks, which are not needed twice."""
+        return None if isinstance(self.targets, Masks) else self.targets[rows]
+
+    def prepare(self, progress: Progress) -> None:
+        """Decode images and masks, unless they are read anew each time."""
+        self.pixels.prepare(progress)
+        if isinstance(self.targets, Masks):
+            self.targets.prepare(progress)
 
     def __iter__(self) -> Iterator[Batch]:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -66,4 +85,4 @@ class Batches:
         number, rows, own = piece
         images = self.pixels.fetch(rows[own], pool.map)
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory
-        return Batch(pixels, self.targets[rows[own]], rows[own], number, len(rows), own)
+        return Batch(pixels, self.target(rows[own]), rows[own], number, len(rows), own)

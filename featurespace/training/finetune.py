@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 import featurespace
 from featurespace import files, seeding
@@ -19,23 +20,25 @@ from featurespace.data.splits import fraction_rows, train_test_rows
 from featurespace.device import set_threads
 from featurespace.errors import FeaturespaceError
 from featurespace.models.checkpoint import write_checkpoint
-from featurespace.models.classifier import Classifier, build_classifier
+from featurespace.models.classifier import build_classifier
+from featurespace.models.load import Model, load_model
+from featurespace.models.segmentation import build_unet
 from featurespace.models.specs import parse_model_spec
 from featurespace.progress import Progress
 from featurespace.provenance import now
 from featurespace.training import directory, engine
 from featurespace.training.batches import Batches
+from featurespace.training.masks import Masks, find_masks
 from featurespace.training.order import Order
 from featurespace.training.pixels import Pixels
 from featurespace.training.plan import TrainingPlan, plan_training
 from featurespace.training.runs import append_rows
 from featurespace.training.settings import FinetuneConfig
 from featurespace.training.supervision import Supervision, Task
-from featurespace.training.tasks import multiclass, multilabel
+from featurespace.training.tasks import multiclass, multilabel, segmentation
 
-TASKS: dict[str, tuple[type[Any], str]] = {
-    "multiclass": (multiclass.Multiclass, multiclass.MAIN), "multilabel": (multilabel.Multilabel, multilabel.MAIN)
-}  # fmt: skip
+MAIN = {"multiclass": multiclass.MAIN, "multilabel": multilabel.MAIN, "segmentation": segmentation.MAIN}
+ANY = "any"  # in place of a label, where masks are the targets
 
 
 def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Path:
@@ -58,18 +61,17 @@ def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Pat
         progress.say(f"{file} is finished; delete it, or choose another out, to train again")
         return file
     module, data = prepared.module, prepared.data
-    pixels = prepared.batches.pixels
-    pixels.prepare(progress)
-    name = f"finetune {prepared.start.model.label} on {data.name}"
+    prepared.batches.prepare(progress)
+    name = f"finetune {prepared.start.label} on {data.name}"
     rows = engine.run(name, module, prepared.batches, config, _scores(prepared, config), progress)
     if engine.process_rank():
         return file
     module.use_kept()
-    probabilities, metrics = module.results(pixels, prepared.test, prepared.test_targets)
+    observed, metrics = module.results(prepared.batches, prepared.test)
     said = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if "_" not in key or key == "auc_macro")
     progress.say(f"{name}: {said} on {len(prepared.test)} test images")
-    _write_predictions(config.out / "predictions.csv", prepared, probabilities)
-    append_rows(config.runs or config.out / "runs.csv", config, prepared.start.model.label, data.name, metrics)
+    _write_predictions(config.out / "predictions.csv", prepared, observed)
+    append_rows(config.runs or config.out / "runs.csv", config, prepared.start.label, data.name, metrics)
     write_checkpoint(file, module.network_state(), _manifest(config, prepared, metrics, rows[-1]["loss"]))
     (config.out / engine.STATE).unlink(missing_ok=True)
     return file
@@ -87,22 +89,22 @@ class _Prepared:
 
     data: ImageData
     task: Task
-    start: Classifier
+    start: Model
     batches: Batches
     module: Supervision
     validation: np.ndarray
     test: np.ndarray
-    validation_targets: np.ndarray
-    test_targets: np.ndarray
 
 
 def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
     engine.check_processes(config)
     set_threads(config.threads)
     data = open_data(config.data)
+    if config.task == "segmentation":
+        masks = find_masks(data, config.masks)
+        data = replace(data, samples=data.samples.assign(label=pd.array([ANY] * len(data), dtype="string")))
     train, validation, test = _rows(data, config)
-    kind, main = TASKS[config.task]
-    task = kind(data.samples["label"].iloc[train], data.name, config.no_label)
+    task = _task(data, train, config)
     if config.task == "multiclass":
         known = np.isin(data.samples["label"].to_numpy(str), task.classes)
         if not known[test].all():
@@ -113,36 +115,42 @@ def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
             f"data set {data.name!r} has no validation images to choose by (split val); write test_with: last"
         )
     directory.refuse_small(len(train), config)
-    spec = parse_model_spec(config.model, bare=True)
-    start = build_classifier(spec, len(task.classes), seed=config.seed, image_size=config.image_size)
-    if config.mode == "scratch":
-        arch = f"{spec.label}={start.model.arch}@random"
-        start = build_classifier(
-            parse_model_spec(arch), len(task.classes), seed=config.seed, image_size=config.image_size
-        )
-    size = start.model.preprocessing.input_size[1]
+    start, network = _network(config, len(task.classes))
+    size = start.preprocessing.input_size[1]
     stored = config.stored_size or (size if config.min_scale == 1 else round(size * 8 / 7))
-    used = data.subset(np.concatenate([train, validation, test]))
+    chosen = np.concatenate([train, validation, test])
+    used = data.subset(chosen)
     pixels = Pixels(
-        [used], start.model.preprocessing, stored, cache=config.cache, folder=config.out, workers=config.workers,
+        [used], start.preprocessing, stored, cache=config.cache, folder=config.out, workers=config.workers,
         processes=config.devices,
     )  # fmt: skip
-    targets = task.targets(used.samples["label"])
+    if config.task == "segmentation":
+        targets: Any = Masks(used, [masks[row] for row in chosen], len(task.classes), pixels.form, pixels)
+    else:
+        targets = task.targets(used.samples["label"])  # type: ignore[attr-defined]
     order = Order([len(train)], config.batch_size, seed=config.seed, parts=config.accumulate)
-    module = Supervision(config, start, task, order.steps, main)
-    edges = np.cumsum([len(train), len(validation)])
-    places = np.split(np.arange(len(used)), edges)
-    return _Prepared(
-        used,
-        task,
-        start,
-        Batches(pixels, targets, order),
-        module,
-        places[1],
-        places[2],
-        targets[places[1]],
-        targets[places[2]],
-    )
+    module = Supervision(config, start, network, task, steps=order.steps, main=MAIN[config.task])
+    _, held, tested = np.split(np.arange(len(used)), np.cumsum([len(train), len(validation)]))
+    return _Prepared(used, task, start, Batches(pixels, targets, order), module, held, tested)
+
+
+def _task(data: ImageData, train: np.ndarray, config: FinetuneConfig) -> Task:
+    if config.task == "segmentation":
+        assert config.classes is not None  # the schema sees to it
+        return segmentation.Segmentation(config.classes, weights=config.class_weights, dice=config.dice)
+    kind: Any = {"multiclass": multiclass.Multiclass, "multilabel": multilabel.Multilabel}[config.task]
+    return kind(data.samples["label"].iloc[train], data.name, config.no_label)
+
+
+def _network(config: FinetuneConfig, classes: int) -> tuple[Model, nn.Module]:
+    spec = parse_model_spec(config.model, bare=True)
+    start = load_model(spec, seed=config.seed, image_size=config.image_size)
+    if config.mode == "scratch":
+        random = parse_model_spec(f"{spec.label}={start.arch}@random")
+        start = load_model(random, seed=config.seed, image_size=config.image_size)
+    if config.task == "segmentation":
+        return start, build_unet(start, classes, seed=config.seed)
+    return start, build_classifier(start, classes, seed=config.seed).network
 
 
 def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -166,32 +174,30 @@ def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarr
 
 
 def _scores(prepared: _Prepared, config: FinetuneConfig) -> Callable[[int, Any], dict[str, float]]:
-    pixels, rows, targets = prepared.batches.pixels, prepared.validation, prepared.validation_targets
+    batches, rows = prepared.batches, prepared.validation
 
     def scores(epoch: int, module: Supervision) -> dict[str, float]:
         found = {}
         if len(rows):
-            found = {f"val_{key}": value for key, value in module.results(pixels, rows, targets)[1].items()}
+            found = {f"val_{key}": value for key, value in module.results(batches, rows)[1].items()}
         module.keep(epoch, found)
         return found
 
     return scores
 
 
-def _write_predictions(file: Path, prepared: _Prepared, probabilities: torch.Tensor) -> None:
+def _write_predictions(file: Path, prepared: _Prepared, observed: torch.Tensor) -> None:
     samples = prepared.data.samples.iloc[prepared.test]
-    table = pd.DataFrame({"id": samples["id"], "group": samples["group"], "label": samples["label"]})
-    table["predicted"] = prepared.task.predicted(probabilities)
-    for index, name in enumerate(prepared.task.classes):
-        table[f"p_{name}"] = probabilities[:, index].numpy()
+    table = samples[["id", "group", "label"]].reset_index(drop=True).assign(**prepared.task.columns(observed))
     files.write_atomic(file, lambda path: table.to_csv(path, index=False))
 
 
 def _manifest(config: FinetuneConfig, prepared: _Prepared, metrics: dict[str, float], loss: float) -> dict[str, Any]:
-    model, form = prepared.start.model, prepared.start.model.preprocessing.to_dict()
+    model, form = prepared.start, prepared.start.preprocessing.to_dict()
     counts = {"n_train": prepared.batches.order.sizes[0], "n_test": len(prepared.test)}
     return {
-        "arch": model.arch, "num_classes": len(prepared.task.classes), "classes": prepared.task.classes,
+        "arch": model.arch, "num_classes": 0 if config.task == "segmentation" else len(prepared.task.classes),
+        "classes": prepared.task.classes,
         "config": config.model_dump(mode="json"), "data_hash": prepared.data.fingerprint(),
         "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
         "metrics": {f"test_{key}": value for key, value in metrics.items()} | {"train_loss": loss} | counts,

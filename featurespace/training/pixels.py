@@ -37,6 +37,8 @@ class Pixels:
     kept : memory, disk or none
     """
 
+    name = "pixels"  # of the file on disk
+
     def __init__(
         self, data: Sequence[ImageData], form: Preprocessing, size: int, *, cache: str, folder: Path,
         workers: int | None, processes: int = 1,
@@ -49,7 +51,7 @@ class Pixels:
         self.shape, self.dtype = first.shape, first.dtype
         nbytes = len(self) * first.nbytes
         self.kept = _place(nbytes, folder, processes) if cache == "auto" else cache
-        self.file = folder / "pixels.npy"
+        self.file = folder / f"{self.name}.npy"
         self.array: np.ndarray | None = None
 
     def ids(self, rows: np.ndarray) -> list[str]:

@@ -34,7 +34,7 @@ def plan_training(module: TrainingModule, batches: Batches, config: TrainingConf
     pixels = batches.pixels
     rows = np.arange(TRIED) % len(pixels)
     images = torch.from_numpy(pixels.fetch(rows)).permute(0, 3, 1, 2)
-    batch = Batch(images, batches.targets[rows].clamp(min=0), rows, 0, TRIED, slice(0, TRIED))
+    batch = Batch(images, batches.target(rows).clamp(min=0), rows, 0, TRIED, slice(0, TRIED))
     kept: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

@@ -51,7 +51,7 @@ def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Pat
     if file.exists():
         progress.say(f"{file} is finished; delete it, or choose another out, to train again")
         return file
-    prepared.batches.pixels.prepare(progress)
+    prepared.batches.prepare(progress)
     name = f"{config.method} on {', '.join(each.name for each in prepared.data)}"
     rows = engine.run(name, prepared.module, prepared.batches, config, _scores(prepared, config), progress)
     state = {name: value.cpu() for name, value in prepared.module.backbone_state().items()}

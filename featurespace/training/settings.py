@@ -134,8 +134,19 @@ class FinetuneConfig(TrainingConfig):
     """What `featurespace train finetune` is told."""
 
     data: str = Field(description="Data spec, LABEL=PATH; its images need labels.")
-    task: Literal["multiclass", "multilabel"] = Field(
-        default="multiclass", description="multiclass: one label an image; multilabel: labels A|B, ?A where unknown."
+    task: Literal["multiclass", "multilabel", "segmentation"] = Field(
+        default="multiclass",
+        description="multiclass: one label an image; multilabel: labels A|B, ?A where unknown; segmentation: masks.",
+    )
+    masks: Path | None = Field(
+        default=None, description="Folder of the masks (segmentation), or a column mask in the manifest."
+    )
+    classes: tuple[str, ...] | None = Field(default=None, description="Names of the classes 0, 1, ... in the masks.")
+    class_weights: tuple[float, ...] | None = Field(
+        default=None, description="Weight of each class in the cross-entropy."
+    )
+    dice: float = Field(
+        default=0.0, ge=0, description="Weight of the Dice loss beside the cross-entropy (segmentation)."
     )
     no_label: str | None = Field(
         default=None, description="The label of images that have none of the labels (multilabel)."
@@ -164,6 +175,14 @@ class FinetuneConfig(TrainingConfig):
     def _epochs_fit(self) -> FinetuneConfig:
         if isinstance(self.test_with, int) and not 1 <= self.test_with <= self.epochs:
             raise ValueError(f"test_with {self.test_with} is no epoch of {self.epochs}")
+        if (self.task == "segmentation") != (self.classes is not None):
+            raise ValueError("task segmentation goes with the names of its classes, e.g. classes: [background, liver]")
+        if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
+            raise ValueError(f"classes {list(self.classes)} must be two different names at least, the background first")
+        if self.class_weights is not None and len(self.class_weights) != len(self.classes or ()):
+            raise ValueError(f"class_weights must be {len(self.classes or ())} numbers, one for each of the classes")
+        if self.layer_decay is not None and self.task == "segmentation":
+            raise ValueError("layer_decay does not go with task segmentation; leave it out")
         if self.layer_decay is not None and self.mode != "full":
             raise ValueError(f"layer_decay goes with mode full, not {self.mode}; leave it out")
         return self

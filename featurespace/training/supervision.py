@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from featurespace import seeding
-from featurespace.models.classifier import Classifier
+from featurespace.models.load import Model
+from featurespace.models.segmentation import ENCODER, unet_state
 from featurespace.training import augment
-from featurespace.training.batches import Batch
+from featurespace.training.batches import Batch, Batches
 from featurespace.training.module import TrainingModule
 from featurespace.training.noise import noisy
-from featurespace.training.pixels import Pixels
 from featurespace.training.settings import FinetuneConfig
 
 CHUNK = 256  # images at a time where nothing is learnt
@@ -26,11 +25,10 @@ class Task(Protocol):
 
     classes: list[str]
 
-    def targets(self, labels: pd.Series) -> np.ndarray: ...  # noqa: D102
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
-    def probabilities(self, scores: Tensor) -> Tensor: ...  # noqa: D102
-    def metrics(self, probabilities: Tensor, targets: Tensor) -> dict[str, float]: ...  # noqa: D102
-    def predicted(self, probabilities: Tensor) -> list[str]: ...  # noqa: D102
+    def observed(self, scores: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
+    def metrics(self, observed: Tensor, targets: Any) -> dict[str, float]: ...  # noqa: D102
+    def columns(self, observed: Tensor) -> dict[str, list]: ...  # noqa: D102
 
 
 class Supervision(TrainingModule):
@@ -39,18 +37,20 @@ class Supervision(TrainingModule):
     In mode ``linear`` everything but the classifier is frozen, the statistics of BatchNorm and dropout too.
     """
 
-    def __init__(self, config: FinetuneConfig, start: Classifier, task: Task, steps: int, main: str):
-        super().__init__(config, start.model.preprocessing, steps)
+    def __init__(
+        self, config: FinetuneConfig, start: Model, network: nn.Module, task: Task, *, steps: int, main: str
+    ):  # fmt: skip
+        super().__init__(config, start.preprocessing, steps)
         self.options, self.task, self.main = config, task, main
-        self.network: nn.Module = start.network
-        self.size = start.model.preprocessing.input_size[1]
+        self.start, self.network = start, network
+        self.size = start.preprocessing.input_size[1]
         self.best = -np.inf
         self.kept: dict[str, Tensor] | None = None
         if config.mode == "linear":
-            backbone = start.model.network.state_dict().keys()
+            backbone = start.network.state_dict().keys()
             for name, parameter in self.network.named_parameters():
-                parameter.requires_grad_(name not in backbone)
-        self.network.train(config.mode != "linear")
+                parameter.requires_grad_(name not in backbone and not name.startswith(ENCODER))
+        self.train()
         if torch.cuda.is_available():
             self.network.to(memory_format=torch.channels_last)
 
@@ -58,7 +58,7 @@ class Supervision(TrainingModule):
         """Set training mode, which a frozen network never has."""
         super().train(mode)
         if self.options.mode == "linear":
-            self.network.eval()
+            self.network.get_submodule("encoder" if self.options.task == "segmentation" else "").eval()
         return self
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -77,29 +77,35 @@ class Supervision(TrainingModule):
         crops = augment.draw_crops(batch.whole, rng=rng, min_scale=options.min_scale, flip=options.flip)
         if options.min_scale == 1:  # not even another shape
             crops = augment.whole(batch.whole)._replace(mirrored=crops.mirrored)
-        images = augment.crop(
-            batch.pixels.float() / 255, augment.Crops(*(each[batch.own] for each in crops)), self.size
-        )
+        own = augment.Crops(*(each[batch.own] for each in crops))
+        images = augment.crop(batch.pixels.float() / 255, own, self.size)
         if options.noise and options.noise.at != "test":
             images = noisy(images, options.noise, int(rng.integers(2**31)) + self.global_rank)
-        return self.task.loss(self.network(self.normalised(images)), batch.targets)
+        return self.task.loss(self.network(self.normalised(images)), self._cropped(batch.targets, own))
 
-    def results(self, pixels: Pixels, rows: np.ndarray, targets: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-        """Return the probabilities of images in eval mode, and the task's scores."""
+    def _cropped(self, targets: Tensor, crops: augment.Crops) -> Tensor:
+        """Return masks with the boxes of their images; other targets as they are."""
+        return targets if targets.ndim < 3 else augment.crop_masks(targets, crops, self.size)
+
+    def results(self, batches: Batches, rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        """Return what the task keeps of each image in eval mode, and its scores."""
         training, found = self.training, []
         self.eval()
         with torch.no_grad():
             for start in range(0, len(rows), CHUNK):
-                images = torch.from_numpy(pixels.fetch(rows[start : start + CHUNK])).permute(0, 3, 1, 2)
-                images = augment.crop(images.to(self.device).float() / 255, augment.whole(len(images)), self.size)
+                part = rows[start : start + CHUNK]
+                images = torch.from_numpy(batches.pixels.fetch(part)).permute(0, 3, 1, 2).to(self.device)
+                whole = augment.whole(len(part))
+                images = augment.crop(images.float() / 255, whole, self.size)
                 if self.options.noise and self.options.noise.at != "train":
                     images = noisy(
                         images, self.options.noise, seeding.child_seed(self.config.seed, "noise", str(start))
                     )
-                found.append(self.task.probabilities(self.network(self.normalised(images)).float()).cpu())
+                targets = self._cropped(batches.target(part).to(self.device), whole)
+                found.append(self.task.observed(self.network(self.normalised(images)).float(), targets).cpu())
         self.train(training)
-        probabilities = torch.cat(found)
-        return probabilities, self.task.metrics(probabilities, torch.from_numpy(targets))
+        observed = torch.cat(found)
+        return observed, self.task.metrics(observed, batches.known_targets(rows))
 
     def keep(self, epoch: int, scores: dict[str, float]) -> None:
         """Keep the weights of an epoch if they are those to test with so far."""
@@ -122,5 +128,8 @@ class Supervision(TrainingModule):
         self.kept, self.best = checkpoint["kept"]["weights"], checkpoint["kept"]["best"]
 
     def network_state(self) -> dict[str, Tensor]:
-        """Return the weights that the checkpoint gets, classifier included."""
-        return {name: value.cpu() for name, value in self.network.state_dict().items()}
+        """Return the weights that the checkpoint gets, classifier or decoder included."""
+        state = (
+            unet_state(self.network, self.start) if self.options.task == "segmentation" else self.network.state_dict()
+        )
+        return {name: value.cpu() for name, value in state.items()}

@@ -33,8 +33,8 @@ class Multiclass:
         """Return the mean cross-entropy."""
         return functional.cross_entropy(scores, targets)
 
-    def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the softmax."""
+    def observed(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return what is kept of each image: the softmax."""
         return scores.softmax(1)
 
     def metrics(self, probabilities: Tensor, targets: Tensor) -> dict[str, float]:
@@ -48,6 +48,9 @@ class Multiclass:
             found["auc_macro"] = multiclass_auroc(probabilities, targets, count, average="macro")
         return {key: float(value) for key, value in found.items()}
 
-    def predicted(self, probabilities: Tensor) -> list[str]:
-        """Return the class of each image."""
-        return [self.classes[each] for each in torch.argmax(probabilities, 1).tolist()]
+    def columns(self, probabilities: Tensor) -> dict[str, list]:
+        """Return the columns of the predictions: the class of each image and the probabilities."""
+        predicted = [self.classes[each] for each in torch.argmax(probabilities, 1).tolist()]
+        return {"predicted": predicted} | {
+            f"p_{each}": probabilities[:, i].tolist() for i, each in enumerate(self.classes)
+        }

@@ -54,8 +54,8 @@ class Multilabel:
         each = functional.binary_cross_entropy_with_logits(scores, targets.clamp(min=0).to(scores), reduction="none")
         return (each * known).sum() / known.sum().clamp(min=1)
 
-    def probabilities(self, scores: Tensor) -> Tensor:
-        """Return the sigmoid."""
+    def observed(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return what is kept of each image: the sigmoid."""
         return scores.sigmoid()
 
     def metrics(self, probabilities: Tensor, targets: Tensor) -> dict[str, float]:
@@ -67,6 +67,9 @@ class Multilabel:
                 found[f"auc_{name}"] = float(binary_auroc(probabilities[known, index], targets[known, index]))
         return found | ({"auc_macro": float(np.mean(list(found.values())))} if found else {})
 
-    def predicted(self, probabilities: Tensor) -> list[str]:
-        """Return the labels above one half of each image."""
-        return ["|".join(np.array(self.classes)[row]) for row in (probabilities > 0.5).numpy()]
+    def columns(self, probabilities: Tensor) -> dict[str, list]:
+        """Return the columns of the predictions: the labels above one half of each image and the probabilities."""
+        predicted = ["|".join(np.array(self.classes)[row]) for row in (probabilities > 0.5).numpy()]
+        return {"predicted": predicted} | {
+            f"p_{each}": probabilities[:, i].tolist() for i, each in enumerate(self.classes)
+        }

@@ -1,0 +1,85 @@
+"""Masks: the class of every pixel of an image, from files as large as their images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from featurespace.data.columns import read_table
+from featurespace.data.dataset import ImageData
+from featurespace.data.images import read_header, read_image
+from featurespace.errors import FeaturespaceError
+from featurespace.models.load import Preprocessing
+from featurespace.training.pixels import Pixels
+from featurespace.training.tasks.segmentation import IGNORED
+
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # that keep numbers as they are
+
+
+class Masks(Pixels):
+    """Masks of the images of a data set, brought to their size in the same way, as (h, w, 1) class numbers."""
+
+    name = "masks"
+
+    def __init__(self, data: ImageData, paths: list[Path], classes: int, form: Preprocessing, pixels: Pixels):
+        self.paths, self.classes = paths, classes
+        form = Preprocessing((1, *form.input_size[1:]), (0.0,), (1.0,), "nearest")
+        super().__init__(
+            [data], form, pixels.shape[0], cache=pixels.kept, folder=pixels.file.parent, workers=pixels.workers
+        )
+
+    def _decode(self, row: int) -> np.ndarray:
+        from PIL import Image
+
+        from featurespace.data.transforms import resize_and_crop
+
+        path = self.paths[row]
+        picture = read_image(path)
+        if isinstance(picture, np.ndarray) or picture.mode not in ("L", "P", "1"):
+            raise FeaturespaceError(f"mask {path} has colours; a mask holds one class number a pixel, in 8 bits")
+        numbers = np.asarray(picture, np.uint8)  # of a palette the numbers, not the colours
+        wrong = (numbers >= self.classes) & (numbers != IGNORED)
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            raise FeaturespaceError(
+                f"mask {path} has class {numbers[y, x]} at row {y}, column {x}; allowed are 0 to {self.classes - 1}, and "
+                f"{IGNORED} for unknown; name all classes under 'classes', or mend the mask"
+            )
+        height, width = self.form.input_size[1:]
+        return np.asarray(resize_and_crop(Image.fromarray(numbers), height, width, interpolation="nearest"))[..., None]
+
+
+def find_masks(data: ImageData, folder: Path | None) -> list[Path]:
+    """Return the mask of each image: below ``folder`` under the image's id, or in the column ``mask`` of the manifest.
+
+    Raises
+    ------
+    FeaturespaceError
+        neither is there, a mask does not exist, or it has another size than its image
+    """
+    ids = data.samples["id"].tolist()
+    if folder is not None:
+        found = [_below(folder, each) for each in ids]
+    else:
+        table = read_table(data.source) if data.source.suffix.lower() in (".csv", ".parquet") else None
+        if table is None or "mask" not in table.columns:
+            raise FeaturespaceError(
+                f"data set {data.name!r} has no masks; name their folder under 'masks', or use a manifest with a column 'mask'"
+            )
+        found = [data.source.parent / str(each) for each in table["mask"]]
+    for row, (name, path) in enumerate(zip(ids, found)):
+        if not path.is_file():
+            raise FeaturespaceError(f"data set {data.name!r}: the mask {path} of image {name!r} does not exist")
+        image, mask = data.images.header(row), read_header(path)
+        if image and mask and image.size != mask.size:
+            raise FeaturespaceError(
+                f"data set {data.name!r}: image {name!r} is {image.size[0]} x {image.size[1]} and its mask {path} "
+                f"{mask.size[0]} x {mask.size[1]} pixels; they must be of one size"
+            )
+    return found
+
+
+def _below(folder: Path, name: str) -> Path:
+    stem = folder / Path(name).with_suffix("")
+    return next((each for suffix in SUFFIXES if (each := stem.with_name(stem.name + suffix)).is_file()), folder / name)
