@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from featurespace import files
+from featurespace import files, locking
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
@@ -27,7 +26,6 @@ FIGURE_FORMATS = ("pdf", "svg", "png")
 LAST = ("report.html", "summary.json", "provenance.json")  # what a finished run ends with
 RESERVED = (*LAST, NAME, "config.yaml", "tables", "figures", "features", "statistics")
 FOLDERS = ("", "tables", "figures", "statistics", "features/*/*", "export", "export/*/*")  # with files of ours
-CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Run:
@@ -80,39 +78,12 @@ class Run:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process; a second one is told so. A killed process holds nothing."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.path / ".lock", timeout=0)
-        with files.writing(self.path):
-            new = not self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise FeaturespaceError(
-                    f"another process is working in {self.path}; wait until it has finished, or choose another --out"
-                ) from error
-            except (OSError, NotImplementedError) as error:
-                if isinstance(error, OSError) and error.errno not in CANNOT_LOCK:
-                    raise
-                raise FeaturespaceError(
-                    f"the file system of {self.path} cannot lock files ({error}), so a second process in it would not be "
-                    "noticed; choose an --out on another disk, and copy the run there afterwards"
-                ) from error
-        try:
+        with locking.locked(self.path, self.config):
             with files.writing(self.path):
                 for folder in FOLDERS:
                     for each in self.path.glob(folder) if folder else [self.path]:
                         files.remove_partial(each)
             yield
-        finally:
-            refused = not self.config.exists()
-            if refused:  # nothing of ours stays in somebody's folder; while we hold it, nobody else's lock goes
-                (self.path / ".lock").unlink(missing_ok=True)
-            lock.release()
-            if refused and new:
-                with contextlib.suppress(OSError):
-                    self.path.rmdir()
 
     # Reading ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "featurespace"
 ORDER = [
     {"errors", "options", "interrupts"},
     {"files", "seeding", "progress", "yaml_files"},
-    {"device", "record"},
+    {"device", "record", "locking"},
     {"config", "provenance"},
     {"data"},
     {"models"},

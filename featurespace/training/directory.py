@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from featurespace import files
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from featurespace import files, locking
 from featurespace import yaml_files as schemas
 from featurespace.errors import FeaturespaceError
 from featurespace.training.engine import process_rank
@@ -11,10 +14,25 @@ from featurespace.training.settings import TrainingConfig
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def claim(config: TrainingConfig) -> None:
-    """Write the configuration into the directory, where this is the first process; another training's is refused."""
+@contextmanager
+def claimed(config: TrainingConfig) -> Iterator[None]:
+    """Hold the directory for a training and write its configuration; of several processes the first does so.
+
+    Raises
+    ------
+    FeaturespaceError
+        another process works in it, or it holds another training or other files
+    """
     if process_rank():
+        yield
         return
+    with locking.locked(config.out, config.out / "config.yaml"), files.writing(config.out):
+        files.remove_partial(config.out)
+        _claim(config)
+        yield
+
+
+def _claim(config: TrainingConfig) -> None:
     file, schema = config.out / "config.yaml", type(config)
     if file.exists():
         try:
@@ -28,7 +46,7 @@ def claim(config: TrainingConfig) -> None:
             raise FeaturespaceError(
                 f"{config.out} holds another training ({'; '.join(changed)}); choose a new out, or delete it"
             )
-    elif config.out.exists() and any(config.out.iterdir()):
+    elif any(each.name != ".lock" for each in config.out.iterdir()):
         raise FeaturespaceError(f"{config.out} holds other files and no training; choose an out that is new or empty")
     files.write_text(file, schemas.to_yaml(config))
 

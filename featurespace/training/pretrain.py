@@ -46,8 +46,12 @@ def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Pat
     """
     progress = progress or Progress()
     prepared = _prepare(config, progress)
+    with directory.claimed(config):
+        return _train(prepared, config, progress)
+
+
+def _train(prepared: _Prepared, config: PretrainConfig, progress: Progress) -> Path:
     file = config.out / directory.CHECKPOINT
-    directory.claim(config)
     if file.exists():
         progress.say(f"{file} is finished; delete it, or choose another out, to train again")
         return file

@@ -277,3 +277,11 @@ def test_two_processes_train_as_one(tmp_path, two_domains, method):
     )
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_a_second_process_in_the_directory_is_told(tmp_path, two_domains):
+    from featurespace.locking import locked
+
+    settings = config(tmp_path, two_domains[0])
+    with locked(settings.out, settings.out / "config.yaml"), pytest.raises(FeaturespaceError, match="another process is working in"):
+        pretrain(settings)
