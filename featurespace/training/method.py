@@ -30,6 +30,8 @@ class PretrainingMethod(TrainingModule):
     def __init__(self, config: TrainingConfig, model: Model, steps: int, classes: int, options: Any):
         super().__init__(config, model.preprocessing, steps)
         self.backbone: nn.Module = model.network.train()
+        if config.compiled:
+            self.backbone.compile()  # in place, so that its weights keep their names
         self.classes = classes
         self.size = model.preprocessing.input_size[1]
 

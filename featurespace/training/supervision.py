@@ -50,6 +50,8 @@ class Supervision(TrainingModule):
             backbone = start.network.state_dict().keys()
             for name, parameter in self.network.named_parameters():
                 parameter.requires_grad_(name not in backbone and not name.startswith(ENCODER))
+        if config.compiled:
+            self.network.compile()  # in place, so that its weights keep their names
         self.train()
         if torch.cuda.is_available():
             self.network.to(memory_format=torch.channels_last)

@@ -299,3 +299,15 @@ def test_the_command(tmp_path, two_domains):
     run = CliRunner().invoke(app, ["train", "finetune", str(file), "--set", "fraction=0.5", "-q", "--json"])
     assert json.loads(run.stdout)["checkpoint"].endswith("checkpoint.safetensors")
     assert plan_finetuning(config(tmp_path, two_domains[0], fraction=0.5)).images == 24
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not __import__("shutil").which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_learns_the_same(tmp_path, two_domains):
+    options = {"epochs": 2, "batch_size": 24, "optimizer": "sgd", "learning_rate": 0.01}
+    losses = []
+    for compiled in (False, True):
+        path = finetune(config(tmp_path, two_domains[0], out=tmp_path / str(compiled), compiled=compiled, **options))
+        losses.append(pd.read_csv(path.parent / "curves.csv")["loss"].to_numpy())
+        assert load_model(parse_model_spec(str(path))).match.share_of_tensors == 1
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)

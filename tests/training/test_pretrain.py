@@ -283,5 +283,8 @@ def test_a_second_process_in_the_directory_is_told(tmp_path, two_domains):
     from featurespace.locking import locked
 
     settings = config(tmp_path, two_domains[0])
-    with locked(settings.out, settings.out / "config.yaml"), pytest.raises(FeaturespaceError, match="another process is working in"):
+    with (
+        locked(settings.out, settings.out / "config.yaml"),
+        pytest.raises(FeaturespaceError, match="another process is working in"),
+    ):
         pretrain(settings)
