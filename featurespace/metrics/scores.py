@@ -6,88 +6,104 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import norm
 
-from featurespace.stats.estimate import Estimate, check_level
-from featurespace.stats.proportions import wilson_estimate
-from featurespace.stats.resampling import bootstrap_weights, percentile_estimate, resampling_units
+from featurespace.metrics.auc import auc_leave_outs
+from featurespace.stats.estimate import MIN_UNITS, Estimate, check_level
+from featurespace.stats.proportions import stratified_wilson_estimate, wilson_estimate, wilson_interval
+from featurespace.stats.resampling import jackknife_variance, resampling_units
+from featurespace.stats.transformed import transformed_jackknife
 
 if TYPE_CHECKING:
     from featurespace.metrics.probe import Probe
 
 
-def probe_scores(
-    probe: Probe,
-    y_test: Any,
-    *,
-    rng: np.random.Generator,
-    groups: Any = None,
-    draws: int = 1000,
-    level: float = 0.95,
-) -> dict[str, Estimate]:
-    """Accuracy, balanced accuracy and macro one-vs-rest AUC of a probe, in [0, 1], with intervals.
+def probe_scores(probe: Probe, y_test: Any, *, groups: Any = None, level: float = 0.95) -> dict[str, Estimate]:
+    """Accuracy, balanced accuracy and macro one-vs-rest AUC of a probe, in [0, 1], high is good, with intervals.
 
     Parameters
     ----------
-    probe : result of `linear_probe` or `knn_probe`
+    probe : result of `linear_probe`, `ridge_probe` or `knn_probe`
     y_test : (m,) labels of its test samples
-    rng : source of randomness, for the bootstrap
-    groups : (m,) labels (patients) that are drawn whole; None if samples are independent
-    draws : number of bootstrap draws
+    groups : (m,) labels (patients) of samples that depend on each other; None if samples are independent
     level : coverage that the intervals aim at
 
     Returns
     -------
     dict
-        ``"accuracy"``, ``"balanced_accuracy"``, ``"auc_macro"`` -> Estimate. Means over classes take the classes that
-        occur in the test set, in each draw those that occur in the draw. With one class in the test set the AUC is
-        undefined: its value is nan and its `interval` says so.
+        ``"accuracy"``, ``"balanced_accuracy"``, ``"auc_macro"`` -> Estimate with the values without each unit, so that
+        `paired_jackknife` compares two probes on the same samples. Means over classes take the classes that occur in the test
+        set. With one class there the AUC is undefined: its value is nan and its `interval` says so.
 
     Raises
     ------
     ValueError
-        If there are not m labels, or one of them is not among the probe's classes.
+        If there are not m labels, one of them is not among the probe's classes, groups are not m labels or the level is out
+        of range.
 
     Notes
     -----
-    Accuracy: `wilson_estimate`, Wilson's interval with n divided by the design effect of the groups, so that 100 % has an
-    interval too. Others: percentile bootstrap.
-    Cost O(draws m K): 1000 draws, 750 samples, 6 classes in about 50 ms.
+    No randomness. Accuracy: `wilson_estimate`. Balanced accuracy: `stratified_wilson_estimate`. Macro AUC: the jackknife of the
+    mean of the exact AUCs without each unit, on the logit scale, with the degrees of freedom of `transformed_jackknife`, few
+    where few units hold the errors. Where nothing is seen to vary (AUC of 1 with or without some unit, a class in one unit)
+    Wilson's interval instead, with no more than 2 r observations, r the harmonic mean of the classes' units times their
+    number: the least that a score gives which is right or blind. So all right and all wrong have intervals too.
+    COVERAGE
+    Cost O(K m log m): 6 classes, 750 samples in 3 ms.
 
     References
     ----------
     Wilson 1927, JASA 22, 209-212; Korn, Graubard 1998, Survey Methodology 24, 193-201 (design effect); Fawcett 2006,
-    Pattern Recognition Letters 27, 861-874 (one-vs-rest AUC; unweighted mean over classes here).
+    Pattern Recognition Letters 27, 861-874 (one-vs-rest AUC; unweighted mean over classes here); Obuchowski 1997, Biometrics
+    53, 567-578 (groups); Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2 (logit).
 
     Examples
     --------
     >>> from featurespace.metrics import knn_probe
     >>> probe = knn_probe([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], [0, 0, 1, 1], [[1, 0], [0, 1]] * 5, k=2)
-    >>> accuracy = probe_scores(probe, [0, 1] * 5, rng=np.random.default_rng(0))["accuracy"]
+    >>> accuracy = probe_scores(probe, [0, 1] * 5)["accuracy"]
     >>> accuracy.value, round(accuracy.ci_low, 3)
     (1.0, 0.722)
     """
     check_level(level)
     labels = checked_labels(probe, y_test)
     y = np.searchsorted(probe.classes, labels)
-    _, unit, count = resampling_units(groups, len(y))
-    weights = bootstrap_weights(groups, len(y), draws=draws, rng=rng)
     correct = probe.predictions == labels
-    scores = {"accuracy": wilson_estimate(correct, groups=groups, level=level)}
-    present = np.unique(y)
-    once = np.ones((1, len(y)))
-    rows = {
-        "balanced_accuracy": lambda w: _balanced_accuracy(correct, y, present, w),
-        "auc_macro": lambda w: _auc_macro(probe.probabilities, y, present, w),
+    return {
+        "accuracy": wilson_estimate(correct, groups=groups, level=level),
+        "balanced_accuracy": stratified_wilson_estimate(correct, y, groups=groups, level=level),
+        "auc_macro": _auc_macro(probe.probabilities, y, groups, level),
     }
-    for name, score in rows.items():
-        if name == "auc_macro" and len(present) < 2:
-            scores[name] = Estimate.without_interval(
-                math.nan, n=len(y), unit=unit, n_groups=count, reason="one class in the test set", level=level
-            )
-            continue
-        value = float(score(once)[0])
-        scores[name] = percentile_estimate(value, score(weights), n=len(y), n_groups=count, unit=unit, level=level)
-    return scores
+
+
+def _auc_macro(probabilities: np.ndarray, y: np.ndarray, groups: Any, level: float) -> Estimate:
+    """Return the mean one-vs-rest AUC over the classes present."""
+    codes, unit, count = resampling_units(groups, len(y))
+    present, n = np.unique(y), len(y)
+    if len(present) < 2:
+        reason = "one class in the test set"
+        return Estimate.without_interval(math.nan, n=n, unit=unit, n_groups=count, reason=reason, level=level)
+    values, without, units = np.empty(len(present)), np.zeros(count), np.empty(len(present))
+    for place, label in enumerate(present):
+        positive = y == label
+        values[place], left = auc_leave_outs(probabilities[:, label], positive, codes)
+        # without the only unit of a class its AUC is not seen, and taken to be the same
+        without += np.where(np.isnan(left), values[place], left)
+        units[place] = min(len(np.unique(codes[side])) for side in (positive, ~positive))
+    value, without, sizes = float(values.mean()), without / len(present), np.bincount(codes)
+    found = transformed_jackknife(value, without, n=n, sizes=sizes, transform="logit", unit=unit, level=level)
+    variance = jackknife_variance(value, without, sizes.astype(float))[1]
+    bare = found.interval.startswith("none")
+    if count < MIN_UNITS or (units.min() > 1 and not bare) or (np.ptp(without) <= 1e-12 and 0 < value < 1):
+        return found
+    # two classes are one AUC, seen from both sides
+    rarer = min(float(units.min()) if len(present) == 2 else len(present) ** 2 / float((1 / units).sum()), count)
+    seen = variance > 0 and 0 < value < 1
+    effective = min(value * (1 - value) / variance, 2 * rarer) if seen else 2 * rarer
+    low, high = wilson_interval(value, effective, float(norm.ppf(0.5 + level / 2)))
+    return Estimate(
+        value, low, high, math.sqrt(variance), n, unit, count, "Wilson, few errors or units", level, without
+    )
 
 
 def checked_labels(probe: Probe, y_test: Any) -> np.ndarray:
@@ -110,35 +126,3 @@ def checked_test_labels(y_test: Any, classes: np.ndarray, n: int) -> np.ndarray:
     if not known.all():
         raise ValueError(f"class {labels[~known][0]!s} of y_test is not among the training classes; leave it out")
     return labels
-
-
-def _balanced_accuracy(correct: np.ndarray, y: np.ndarray, present: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean recall over the classes present, for each row of weights."""
-    member = (y[:, None] == present).astype(float)
-    return _mean_of_defined(weights @ (member * correct[:, None]), weights @ member)
-
-
-def _auc_macro(probabilities: np.ndarray, y: np.ndarray, present: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean one-vs-rest AUC over the classes present, for each row of weights."""
-    columns = weights.T
-    won, pairs = np.empty((len(weights), len(present))), np.empty((len(weights), len(present)))
-    for position, label in enumerate(present):
-        score, positive = probabilities[:, label], y == label
-        order = np.flatnonzero(~positive)[np.argsort(score[~positive], kind="stable")]
-        # weight of the negatives below each threshold, for all draws at once; a tie counts half
-        below = np.zeros((len(order) + 1, len(weights)))
-        np.cumsum(columns[order], axis=0, out=below[1:])
-        first = np.searchsorted(score[order], score[positive], side="left")
-        last = np.searchsorted(score[order], score[positive], side="right")
-        mine = columns[positive]
-        won[:, position] = np.einsum("id,id->d", mine, below[first] + below[last]) / 2
-        pairs[:, position] = mine.sum(axis=0) * below[-1]
-    return _mean_of_defined(won, pairs)
-
-
-def _mean_of_defined(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return the row means of the ratios whose denominator is not 0; nan where a row has none."""
-    defined = denominator > 0
-    ratios = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=defined)
-    count = defined.sum(axis=1)
-    return np.divide(ratios.sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0)

@@ -22,6 +22,7 @@ _HOME = {
     "permutation_p": "permutation",
     "permute_units": "permutation",
     "resampling_units": "resampling",
+    "stratified_wilson_estimate": "proportions",
     "transformed_jackknife": "transformed",
     "two_sample_blocks": "two_samples",
     "two_sample_jackknife": "two_samples",

@@ -43,7 +43,7 @@ def transformed_jackknife(
     -------
     Estimate
         `se` is that of the value itself. Without interval, and with the reason, if there are fewer than 5 units, the value
-        is undefined without some unit, or a value at the end of the range leaves nothing to transform.
+        is undefined without some unit, it is the same without any, or it lies at an end of the range.
 
     Raises
     ------
@@ -52,13 +52,14 @@ def transformed_jackknife(
 
     Notes
     -----
-    Cost O(G). Student's t with G - 1 degrees of freedom. At an end of the range (R^2 of 1, AUC of 1) the jackknife sees no
-    variance; that is no evidence of certainty, so there is no interval.
+    Cost O(G). Student's t with ``n^2 / sum m_j^2 - 1`` degrees of freedom, G - 1 for units of one size, and fewer where a few
+    units make most of the variance (`seen_degrees_of_freedom`). At an end of the range (R^2 of 1, AUC of 1) the jackknife
+    sees no variance; that is no evidence of certainty, so there is no interval.
 
     References
     ----------
     Busing, Meijer, van der Leeden 1999, Statistics and Computing 9, 3-8; Pepe 2003, The Statistical Evaluation of Medical
-    Tests, section 5.2 (logit of the AUC).
+    Tests, section 5.2 (logit of the AUC); O'Neill 2014, The American Statistician 68, 282-296 (degrees of freedom).
 
     Examples
     --------
@@ -80,6 +81,32 @@ def transformed_jackknife(
         return Estimate.without_interval(value, n=n, unit=unit, n_groups=len(sizes), reason=reason, level=level)
     centre, around = float(forward(value)), forward(leave_out)
     _, variance = jackknife_variance(centre, around, np.asarray(sizes, dtype=float))
-    half = float(stats.t.ppf(0.5 + level / 2, degrees_of_freedom(sizes))) * math.sqrt(variance)
+    if np.ptp(leave_out) <= 1e-12 * np.abs(leave_out).max():  # equal but for the order of summation
+        reason = "every unit left out gives the same value"
+        return Estimate.without_interval(value, n=n, unit=unit, n_groups=len(sizes), reason=reason, level=level)
+    freedom = seen_degrees_of_freedom(leave_out, sizes)
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(variance)
     low, high = float(backward(centre - half)), float(backward(centre + half))
     return replace(found, ci_low=low, ci_high=high, interval=f"{found.interval}, {transform} scale")
+
+
+def seen_degrees_of_freedom(leave_out: np.ndarray, sizes: np.ndarray) -> float:
+    """Return the degrees of freedom of a jackknife variance that few units may make, between 1 and `degrees_of_freedom`.
+
+    ``2 G / (kurtosis of the leave-outs - 1)``, Satterthwaite's with the kurtosis that is seen: few where a few units,
+    such as the only ones with errors, hold most of the variance.
+
+    Examples
+    --------
+    >>> one_of_20 = np.append(np.zeros(19), 1)
+    >>> round(seen_degrees_of_freedom(one_of_20, np.ones(20)), 2), seen_degrees_of_freedom(np.arange(20), np.ones(20))
+    (2.35, 19.0)
+    """
+    most = degrees_of_freedom(sizes)
+    deviations = leave_out - np.mean(leave_out)
+    largest = np.abs(deviations).max()
+    if largest == 0:
+        return most
+    squares = np.square(deviations / largest)
+    kurtosis = len(squares) * float(squares @ squares) / float(squares.sum()) ** 2
+    return most if kurtosis <= 1 else max(min(2 * len(squares) / (kurtosis - 1), most), 1.0)

@@ -89,7 +89,7 @@ def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:
     }
     rows = []
     for name, probe in fitted.items():
-        scores = probe_scores(probe, y_test, groups=split.take(split.test), rng=seeding.child(seed, "scores"))
+        scores = probe_scores(probe, y_test, groups=split.take(split.test))
         classes = len(probe.classes)
         counts = {"n_train": len(y_train), "n_test": len(y_test), "n_classes": classes}
         for metric, estimate in scores.items():

@@ -19,3 +19,18 @@ def average_precision(scores, positive, weights=None):
             total += (new - recall) * hits / weights[above].sum()
         recall = new
     return total
+
+
+def mean_of_shares(hits, strata, codes=None):
+    """The mean share of hits and, with codes, that without each unit; a stratum without its only unit keeps its share."""
+    names = np.unique(strata)
+    share = {name: hits[strata == name].sum() / (strata == name).sum() for name in names}
+    whole = sum(share.values()) / len(names)
+    if codes is None:
+        return whole
+    without = []
+    for unit in np.unique(codes):
+        kept = codes != unit
+        rest = [hits[kept & (strata == k)].mean() if (kept & (strata == k)).any() else share[k] for k in names]
+        without.append(sum(rest) / len(names))
+    return whole, without

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from featurespace.stats import jackknife_estimate, transformed_jackknife
+from featurespace.stats.transformed import seen_degrees_of_freedom
 
 
 def test_ends_are_those_of_the_transformed_values(rng):
@@ -22,12 +24,29 @@ def test_ends_are_those_of_the_transformed_values(rng):
         (0.9, [0.9, 0.9, 0.9, 0.9, 1.0, 0.9], "none: the value is 1"),
         (0.0, [0.0] * 6, "none: the value is 0"),
         (0.5, [np.nan, 0.5, 0.5, 0.5, 0.5, 0.5], "none: the value is undefined when one sample is left out"),
+        (0.5, [0.5] * 6, "none: every unit left out gives the same value"),
         (0.5, [0.5] * 4, "none: 4 samples, at least 5 needed"),
     ],
 )
 def test_no_interval_has_a_reason(value, leave_out, reason):
     found = transformed_jackknife(value, leave_out, n=len(leave_out), sizes=np.ones(len(leave_out)), transform="logit")
     assert found.value == value and found.interval.startswith(reason)
+
+
+def test_few_units_with_all_of_the_variance_leave_few_degrees_of_freedom(rng):
+    normal = rng.standard_normal(20000)
+    assert seen_degrees_of_freedom(normal, np.ones(20000)) == pytest.approx(19999, rel=0.05)
+    one = np.append(np.full(49, 0.9), 0.8)
+    kurtosis = ((one - one.mean()) ** 4).mean() / one.var() ** 2
+    assert seen_degrees_of_freedom(one, np.ones(50)) == pytest.approx(100 / (kurtosis - 1))
+    assert seen_degrees_of_freedom(1e-200 * one, np.ones(50)) == pytest.approx(100 / (kurtosis - 1))
+    assert seen_degrees_of_freedom(np.array([0.0, 1.0] * 5), np.array([91] + [1] * 9)) == 1  # one unit is nearly all
+    found = transformed_jackknife(0.9, one, n=50, sizes=np.ones(50), transform="logit")
+    plain = jackknife_estimate(np.log(9), np.log(one / (1 - one)), n=50)
+    ratio = t.ppf(0.975, 100 / (kurtosis - 1)) / t.ppf(0.975, 49)
+    assert np.log(found.ci_high / (1 - found.ci_high)) == pytest.approx(
+        plain.value + ratio * (plain.ci_high - plain.value)
+    )
 
 
 def test_errors_name_the_reason():
