@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from featurespace import files
 from featurespace.progress import Progress
 from featurespace.training.masks import Masks
 from featurespace.training.order import Order
@@ -54,6 +55,13 @@ class Batches:
     def known_targets(self, rows: np.ndarray) -> Tensor | None:
         """Return the targets of rows, but for masks, which are not needed twice."""
         return None if isinstance(self.targets, Masks) else self.targets[rows]
+
+    @property
+    def stamp(self) -> str:
+        """What tells these images and targets from others, without reading them."""
+        if isinstance(self.targets, Masks):
+            return self.pixels.stamp + self.targets.stamp
+        return self.pixels.stamp + files.hash_array(self.targets.numpy())
 
     def prepare(self, progress: Progress) -> None:
         """Decode images and masks, unless they are read anew each time."""

@@ -24,6 +24,7 @@ from featurespace.training.module import TrainingModule
 from featurespace.training.settings import TrainingConfig
 
 STATE = "state.ckpt"
+LOGGERS = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -36,10 +37,15 @@ class Saving(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the training stands."""
-        return {"next_piece": self.batches.next_piece}
+        return {"next_piece": self.batches.next_piece, "data": self.batches.stamp}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there; other images than those it began with are refused."""
+        if state["data"] != self.batches.stamp:
+            raise FeaturespaceError(
+                f"images or labels have changed since {self.file} was saved; choose a new out, or delete that file to "
+                "begin anew"
+            )
         self.batches.next_piece = state["next_piece"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Batch, index: int) -> None:
@@ -128,13 +134,23 @@ def _precision(config: TrainingConfig) -> Any:
 
 
 def _loggers(config: TrainingConfig) -> Any:
-    if "tensorboard" not in config.loggers:
-        return False
-    from pytorch_lightning.loggers import TensorBoardLogger
+    """Return Lightning's loggers by name; what csv would write is in curves.csv anyway."""
+    from pytorch_lightning import loggers
 
-    if not find_spec("tensorboard"):
-        raise needs_extra("logger tensorboard", "tensorboard", "train")
-    return [TensorBoardLogger(config.out, name="", version="tensorboard")]
+    found: list[Any] = []
+    for name in config.loggers:
+        if name == "tensorboard":
+            if not find_spec("tensorboard"):
+                raise needs_extra("logger tensorboard", "tensorboard", "train")
+            found.append(loggers.TensorBoardLogger(config.out, name="", version="tensorboard"))
+        elif name != "csv":
+            try:
+                found.append(getattr(loggers, LOGGERS[name])(save_dir=str(config.out)))
+            except ModuleNotFoundError as error:
+                raise FeaturespaceError(
+                    f"logger {name} cannot be used ({error}); install {name}, or leave it out"
+                ) from error
+    return found or False
 
 
 @contextmanager

@@ -198,11 +198,14 @@ def _write_predictions(file: Path, prepared: _Prepared, observed: torch.Tensor) 
 
 def _manifest(config: FinetuneConfig, prepared: _Prepared, metrics: dict[str, float], loss: float) -> dict[str, Any]:
     model, form = prepared.start, prepared.start.preprocessing.to_dict()
+    data_hash, masks = prepared.data.fingerprint(), prepared.batches.targets
+    if isinstance(masks, Masks):
+        data_hash = files.hash_value([data_hash, masks.fingerprint()])
     counts = {"n_train": prepared.batches.order.sizes[0], "n_test": len(prepared.test)}
     return {
         "arch": model.arch, "num_classes": 0 if config.task == "segmentation" else len(prepared.task.classes),
         "classes": prepared.task.classes,
-        "config": config.model_dump(mode="json"), "data_hash": prepared.data.fingerprint(),
+        "config": config.model_dump(mode="json"), "data_hash": data_hash,
         "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
         "metrics": {f"test_{key}": value for key, value in metrics.items()} | {"train_loss": loss} | counts,
         "finished": now(), "featurespace_version": featurespace.__version__,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from featurespace import files
 from featurespace.data.columns import read_table
 from featurespace.data.dataset import ImageData
 from featurespace.data.images import read_header, read_image
@@ -28,6 +30,13 @@ class Masks(Pixels):
         super().__init__(
             [data], form, pixels.shape[0], cache=pixels.kept, folder=pixels.file.parent, workers=pixels.workers
         )
+
+    def _files(self) -> Sequence[Path | str]:
+        return self.paths
+
+    def fingerprint(self) -> str:
+        """Return a hash of the bytes of all masks."""
+        return files.hash_value([files.hash_file(each) for each in self.paths])
 
     def _decode(self, row: int) -> np.ndarray:
         from PIL import Image

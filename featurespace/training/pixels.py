@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,30 @@ class Pixels:
 
     def prepare(self, progress: Progress) -> None:
         """Decode all images, unless they are read anew each time; those on disk from an earlier start are used again."""
-        if self.kept == "none":
-            return
-        about = {
-            "data": [each.fingerprint() for each in self.data], "form": self.form.to_dict(),
-            "shape": [len(self), *self.shape], "dtype": str(self.dtype),
-        }  # fmt: skip
         if self.kept == "memory":
             self.array = np.empty((len(self), *self.shape), self.dtype)
             self._fill(0, progress, lambda done: None)
-        else:
+        elif self.kept == "disk":
+            about = {
+                "data": self.stamp, "form": self.form.to_dict(),
+                "shape": [len(self), *self.shape], "dtype": str(self.dtype),
+            }  # fmt: skip
             self._prepare_file(about, progress)
+
+    @cached_property
+    def stamp(self) -> str:
+        """A hash of the names, sizes and times of the files: ten million are not read twice to know them again."""
+        rows = []
+        for path in self._files():
+            try:
+                about = os.stat(path)
+                rows.append((str(path), about.st_size, about.st_mtime_ns))
+            except (OSError, ValueError):  # decoding will tell
+                rows.append((str(path), -1, -1))
+        return files.hash_value([[each.samples["id"].tolist() for each in self.data], rows])
+
+    def _files(self) -> Sequence[Path | str]:
+        return [path for each in self.data for path in each.samples["path"].fillna(str(each.source))]
 
     def _prepare_file(self, about: dict[str, Any], progress: Progress) -> None:
         """Decode into a file that every process maps; the first of a node's processes writes it, the others wait."""

@@ -52,8 +52,8 @@ class TrainingConfig(BaseModel):
     save_minutes: float = Field(
         default=10, ge=0, description="Time between two saved states, from which a rerun goes on."
     )
-    loggers: tuple[Literal["csv", "tensorboard"], ...] = Field(
-        default=("csv", "tensorboard"), description="Where curves go: csv, tensorboard."
+    loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = Field(
+        default=("csv", "tensorboard"), description="Where curves go beside curves.csv: tensorboard, wandb, mlflow."
     )
     seed: int = Field(default=0, ge=0, description="Seed of everything random.")
 

@@ -221,6 +221,28 @@ def test_without_tensorboard(tmp_path, two_domains, monkeypatch):
         pretrain(config(tmp_path, two_domains[0], loggers=["tensorboard"]))
 
 
+def test_loggers_of_lightning_by_name(tmp_path, two_domains, monkeypatch):
+    from pytorch_lightning import loggers
+
+    rows = []
+
+    class Fake(loggers.CSVLogger):
+        def __init__(self, save_dir):
+            super().__init__(save_dir)
+
+        def log_metrics(self, metrics, step=None):
+            rows.append((step, metrics))
+
+    monkeypatch.setattr(loggers, "WandbLogger", Fake)
+    pretrain(config(tmp_path, two_domains[0], loggers=["wandb"]))
+    assert [step for step, _ in rows] == [3, 6] and {"loss", "effective_rank", "knn_accuracy"} <= set(rows[0][1])
+
+
+def test_a_logger_that_is_not_installed(tmp_path, two_domains):
+    with pytest.raises(FeaturespaceError, match="logger mlflow cannot be used .*; install mlflow, or leave it out"):
+        pretrain(config(tmp_path, two_domains[0], loggers=["mlflow"]))
+
+
 def test_another_number_of_processes_than_said(tmp_path, two_domains):
     with pytest.raises(
         FeaturespaceError, match="devices x nodes is 2 and 1 process runs; start with torchrun --nnodes=1 --nproc"

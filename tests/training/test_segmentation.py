@@ -6,9 +6,11 @@ from PIL import Image
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from featurespace.errors import FeaturespaceError
+from featurespace.models.checkpoint import read_manifest
 from featurespace.models.load import load_model
 from featurespace.models.segmentation import build_unet, unet_state
 from featurespace.models.specs import parse_model_spec
+from featurespace.training import engine
 from featurespace.training.finetune import finetune
 from featurespace.training.settings import FinetuneConfig
 from featurespace.training.tasks.segmentation import Segmentation
@@ -172,3 +174,27 @@ def test_without_the_extra(discs, monkeypatch):
         FeaturespaceError, match="segmentation needs segmentation-models-pytorch, which is not installed"
     ):
         finetune(config(discs))
+
+
+def test_changed_masks_are_noticed(discs, monkeypatch):
+    settings = config(discs, cache="disk", save_minutes=0)
+
+    def dying(self, trainer, module, outputs, batch, index, method=engine.Saving.on_train_batch_end):
+        method(self, trainer, module, outputs, batch, index)
+        if batch.number == 1:
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(engine.Saving, "on_train_batch_end", dying)
+        finetune(config(discs, cache="disk", save_minutes=0, epochs=2))
+    change(discs, 3, np.zeros((40, 48), np.uint8))
+    with pytest.raises(
+        FeaturespaceError, match="images or labels have changed since .*state.ckpt was saved; choose a new out"
+    ):
+        finetune(settings)
+    (settings.out / "state.ckpt").unlink()
+    first = read_manifest(finetune(settings))["data_hash"]
+    masks = np.load(settings.out / "masks.npy", mmap_mode="r")
+    assert masks[3].max() == 0  # decoded again
+    change(discs, 3, np.ones((40, 48), np.uint8))
+    assert read_manifest(finetune(config(discs, out=discs / "b")))["data_hash"] != first
