@@ -17,7 +17,7 @@ from featurespace import files, seeding
 from featurespace.data.dataset import ImageData
 from featurespace.data.specs import open_data
 from featurespace.data.splits import fraction_rows, train_test_rows
-from featurespace.device import set_threads
+from featurespace.device import resolve_device, set_threads
 from featurespace.errors import FeaturespaceError
 from featurespace.models.checkpoint import write_checkpoint
 from featurespace.models.classifier import build_classifier
@@ -71,6 +71,7 @@ def _train(prepared: _Prepared, config: FinetuneConfig, progress: Progress) -> P
     if engine.process_rank():
         return file
     module.use_kept()
+    module.to(resolve_device(config.device))  # Lightning has moved it back
     observed, metrics = module.results(prepared.batches, prepared.test)
     said = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if "_" not in key or key == "auc_macro")
     progress.say(f"{name}: {said} on {len(prepared.test)} test images")

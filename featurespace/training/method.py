@@ -29,7 +29,7 @@ class PretrainingMethod(TrainingModule):
 
     def __init__(self, config: TrainingConfig, model: Model, steps: int, classes: int, options: Any):
         super().__init__(config, model.preprocessing, steps)
-        self.backbone: nn.Module = model.network.train()
+        self.backbone: nn.Module = model.network.train().to(memory_format=torch.channels_last)
         if config.compiled:
             self.backbone.compile()  # in place, so that its weights keep their names
         self.classes = classes

