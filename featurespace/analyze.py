@@ -155,6 +155,7 @@ def _write_tables(
     progress: Progress,
 ) -> None:
     from featurespace.features.table import FeatureTable
+    from featurespace.tables.arms import ANALYSIS, arms_table
     from featurespace.tables.differences import with_holm
     from featurespace.tables.embedding import embedding_tables
     from featurespace.tables.gap import gap_tables
@@ -194,6 +195,9 @@ def _write_tables(
             differences += tested
     if set(config.analyses) - {"embedding"}:
         run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
+        if stores.arms:
+            between_arms = [row for row in differences if row["analysis"] == ANALYSIS]
+            run.write_table("arms", arms_table(between_arms, run.tables.get("arms"), config.analyses))
     if "embedding" in config.analyses:
         with progress.stage("embedding"):
             points, quality = embedding_tables(stores, seed=config.seed, progress=progress)

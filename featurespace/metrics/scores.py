@@ -48,7 +48,13 @@ def probe_scores(probe: Probe, y_test: Any, *, groups: Any = None, level: float 
     where few units hold the errors. Where nothing is seen to vary (AUC of 1 with or without some unit, a class in one unit)
     Wilson's interval instead, with no more than 2 r observations, r the harmonic mean of the classes' units times their
     number: the least that a score gives which is right or blind. So all right and all wrong have intervals too.
-    COVERAGE
+    Measured coverage of the 95 % intervals, 800 to 1000 repeats a cell, 2 to 10 balanced and unbalanced classes, accuracy 0.55 to
+    0.95. Samples, n = 60, 200, 1000: accuracy and balanced accuracy 94 to 98 %; AUC to 0.98 94 to 99 %, above it 95 to 100 %.
+    Patients, 40 of size 5, of geometric size, of Pareto's size from 1 to 140, labels of the patient or of the sample, up to 0.9 of
+    the variance between patients: to an accuracy of 0.9 both 93 to 98 % (balanced, Pareto: 95 to 99 %), at 0.95, where few patients
+    hold an error, 96 to 99 %; AUC to 0.98 94 to 99 %, above it 95 to 100 %. The percentile bootstrap covered 90 to 94 %.
+    `paired_jackknife` of two equally good probes has p at most 0.05 in 4 to 6 % of 2000 repeats with samples, equal and geometric
+    patients, 1 to 4 % with Pareto's.
     Cost O(K m log m): 6 classes, 750 samples in 3 ms.
 
     References

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from featurespace.report.arms import arm_sentences
 from featurespace.report.geometry import geometry_sentences
 from featurespace.report.numbers import count_of, number, with_interval
 from featurespace.report.verdicts import influence_sentences, verdict_sentence
@@ -56,6 +57,8 @@ def findings(run: Run) -> list[Finding]:
         told = _told_pairs(_names(layers, "model"))
         sentences = geometry_sentences(tables["geometry"], differences, told, last)
         found += [Finding("geometry", data, sentence, shown) for data, sentence, shown in sentences]
+    if "arms" in tables:
+        found += [Finding("arms", data, sentence, shown) for data, sentence, shown in arm_sentences(tables["arms"])]
     if "verdicts" in tables:
         rows = tables["verdicts"].to_dict("records")
         found += [Finding("verdicts", row["data"], verdict_sentence(row), False) for row in rows]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.report.arms import arm_tables
 from featurespace.report.numbers import number, with_interval
 from featurespace.run import Run
 from featurespace.tables.stores import corresponding_layers
@@ -49,6 +50,8 @@ def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
     elif name == "geometry":
         for (metric, data), rows in table.groupby(["metric", "data"], sort=False):
             yield _by_model(rows, f"{metric.replace('_', ' ')} on {data} (95 % interval)")
+    elif name == "arms":
+        yield from arm_tables(table)
     elif name == "embedding":
         quality = run.tables["embedding_quality"]
         yield {

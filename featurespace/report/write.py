@@ -52,6 +52,11 @@ CHAPTERS = (
      "all point one way. Uniformity, at most 0, is lower the more evenly images spread over the sphere of directions.",
      "geometry", ("participation_ratio", "anisotropy", "uniformity", "effective_rank", "spectrum_decay", "intrinsic_dimension",
                   "silhouette", "fisher_ratio", "log_me", "h_score", "dead_units", "constant_units")),
+    ("Arms", "An arm is one way of training, repeated with several seeds. What differs between two arms is told from what differs "
+     "between seeds of one: intervals speak of further seeds and of further images. Seeds of one arm set the ceiling of CKA; "
+     "whether two arms lie below it is tested by permuting the models over the arms; with three seeds an arm, p cannot be "
+     "below 0.1. "
+     "Every layer stands in the table arms.", "arms", ()),
     ("Embedding", "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which "
      "neighbours in the picture are neighbours in the features. Distances between clusters and their sizes mean "
      "nothing in UMAP.", "embedding", ("umap_", "pca_")),

@@ -9,6 +9,7 @@ _HOME = {
     "Estimate": "estimate",
     "PerClass": "classes",
     "arm_difference": "arms",
+    "arm_similarity": "arm_pairs",
     "benjamini_hochberg": "comparison",
     "block_estimate": "two_samples",
     "block_jackknife": "blocks",

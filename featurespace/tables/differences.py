@@ -12,7 +12,7 @@ from featurespace.stats.comparison import holm
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.resampling import jackknife_estimate, resampling_units
-from featurespace.tables.arms import arm_rows
+from featurespace.tables.arms import ANALYSIS, arm_rows, similarity_arm_rows
 from featurespace.tables.schema import DIFFERENCES, interval_columns, validate
 from featurespace.tables.stores import Stores, compared_layers, corresponding_layers
 
@@ -20,14 +20,15 @@ FAMILY = ["analysis", "metric", "data", "a", "b"]  # Holm's correction is over t
 
 
 def with_holm(rows: list[dict]) -> pd.DataFrame:
-    """Return the rows as the table, with p corrected over the layers of each comparison."""
+    """Return the rows as the table, with p corrected over the layers of each comparison; of arms those of probes."""
+    rows = [row for row in rows if row["analysis"] != ANALYSIS or row["of"] == "probe"]
     table = pd.DataFrame(rows, columns=[column for column in DIFFERENCES.columns if column != "p_holm"])
     corrected = table.groupby(FAMILY, sort=False)["p_value"].transform(lambda p: holm(p.to_numpy(float)))
     return validate(table.assign(p_holm=corrected.astype(float)), DIFFERENCES)
 
 
 def cka_differences(stores: Stores, data: str, cka: Mapping[tuple[str, str, str, str], Estimate]) -> list[dict]:
-    """Return, layer by layer, how much closer two models are than the first is to the untrained copy of the second.
+    """Return, layer by layer, how much closer two models are than the first is to the untrained copy of the second, and of arms.
 
     ``cka`` holds the estimates by (model_a, model_b, layer_a, layer_b).
     """
@@ -44,7 +45,7 @@ def cka_differences(stores: Stores, data: str, cka: Mapping[tuple[str, str, str,
             if first is not None and second is not None:
                 key = {"a": f"{model_a} / {model_b}", "b": f"{model_a} / {control}", "layer": _both(layer_a, layer_b)}
                 rows.append(_row("similarity", "cka_debiased", data, key, first, second, sizes))
-    return rows
+    return rows + similarity_arm_rows(stores, data, cka, sizes)
 
 
 def probe_differences(
@@ -71,7 +72,7 @@ def probe_differences(
         if pixels is not None and model != baseline[0]:
             key = {"a": model, "b": baseline[0], "layer": layer}
             rows.append(_row("probe", "accuracy", data, key, mean, pixels, sizes))
-    return rows + arm_rows(stores, data, means, sizes, metric="accuracy")
+    return rows + arm_rows(stores, data, means, sizes, of=("probe", "accuracy"))
 
 
 def mean_estimate(values: np.ndarray, groups: np.ndarray | None) -> Estimate:

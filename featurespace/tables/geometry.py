@@ -23,6 +23,7 @@ from featurespace.stats.blocks import block_jackknife
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.resampling import resampling_units
+from featurespace.tables.arms import arm_rows
 from featurespace.tables.memo import Result
 from featurespace.tables.schema import GEOMETRY, interval_columns, validate
 from featurespace.tables.stores import Stores, compared_layers
@@ -150,8 +151,8 @@ def _row(stores: Stores, name: str, model: str, layer: str, data: str, seed: int
 def _differences(
     stores: Stores, properties: Sequence[str], estimates: dict[tuple[str, str, str, str], Estimate]
 ) -> list[dict]:
-    """Return, layer by layer, a later model less an earlier one, and a model less its own control."""
-    rows = []
+    """Return, layer by layer, a later model less an earlier one, a model less its own control, and a later arm less an earlier."""
+    rows: list[dict] = []
     for data in stores.data:
         groups = stores.column(data, "group")
         for name in properties:
@@ -160,16 +161,25 @@ def _differences(
                 if pair[0] is None or pair[1] is None or pair[0].leave_one_out is None:
                     continue
                 rows.append(_difference(name, data, first, second, pair[0], pair[1], groups))
+            means = {
+                (model, layer): each for (of, model, layer, on), each in estimates.items() if (of, on) == (name, data)
+            }
+            rows += arm_rows(stores, data, means, _sizes(name, groups), of=("geometry", name))
     return rows
+
+
+def _sizes(name: str, groups: np.ndarray | None) -> np.ndarray | None:
+    """Return the sizes of groups where they count by size."""
+    if name not in BY_SIZE or groups is None:
+        return None
+    return np.bincount(resampling_units(groups, len(groups))[0])
 
 
 def _difference(
     name: str, data: str, first: tuple[str, str], second: tuple[str, str], a: Estimate, b: Estimate,
     groups: np.ndarray | None,
 ) -> dict:  # fmt: skip
-    sized = name in BY_SIZE and groups is not None
-    sizes = np.bincount(resampling_units(groups, a.n)[0]) if sized else None
-    difference, p_value = paired_jackknife(a, b, sizes=sizes)
+    difference, p_value = paired_jackknife(a, b, sizes=_sizes(name, groups))
     layer = first[1] if first[1] == second[1] else f"{first[1]} / {second[1]}"
     return {
         "analysis": "geometry", "metric": name, "data": data, "layer": layer, "a": first[0], "b": second[0],

@@ -135,6 +135,17 @@ DIFFERENCES = Schema(
     ("analysis", "metric", "data", "layer", "a", "b"),
 )  # fmt: skip
 
+ARMS = Schema(
+    "arms",
+    {
+        "analysis": "string", "metric": "string", "data": "string", "layer": "string", "arm_a": "string", "arm_b": "string",
+        "kind": "string", "value": "float64", "ci_low": "float64", "ci_high": "float64", "p_value": "float64",
+        "p_holm": "float64", "p_least": "float64", "value_a": "float64", "value_b": "float64", "seeds_a": "int64",
+        "seeds_b": "int64", "n": "int64", **INTERVAL,
+    },
+    ("analysis", "metric", "data", "layer", "arm_a", "arm_b", "kind"),
+)  # fmt: skip
+
 _PAIR = {
     "metric": "string", "model_a": "string", "model_b": "string", "layer_a": "string", "layer_b": "string", "data": "string",
 }  # fmt: skip
@@ -228,6 +239,7 @@ SCHEMAS = {
         EMBEDDING,
         EMBEDDING_QUALITY,
         DIFFERENCES,
+        ARMS,
         SCALE,
         CONVERGENCE,
         INFLUENCE,

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from featurespace.stats import arm_difference, jackknife_estimate
+from featurespace.stats import Estimate, arm_difference, jackknife_estimate
 
 
 def mean_of(v, groups=None):
@@ -59,6 +61,38 @@ def test_more_seeds_find_a_difference(rng):
     assert powers[0] + 0.2 < powers[1]
 
 
+def gaps(rng, seeds, *, between=0.3, n=60, m=40):
+    """Two arms' differences of means of two samples, which all models see."""
+    easy, other = rng.normal(size=n), rng.normal(size=m)
+
+    def arm():
+        found = []
+        liked = 0.5 * rng.normal(size=n), 0.5 * rng.normal(size=m)
+        for _ in range(seeds):
+            x, y = easy + liked[0] + rng.normal(size=n), other + liked[1] + rng.normal(size=m)
+            value, shift = x.mean() - y.mean(), between * rng.normal()
+            left_out = np.r_[(x.sum() - x) / (n - 1) - y.mean(), x.mean() - (y.sum() - y) / (m - 1)] + shift
+            found.append(
+                Estimate(value + shift, np.nan, np.nan, np.nan, n + m, "sample", n + m, "jackknife", 0.95, left_out)
+            )
+        return found
+
+    return arm(), arm()
+
+
+@pytest.mark.parametrize("repeats", [400, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [2, 3, 4])
+def test_values_of_two_samples(rng, seeds, repeats):
+    found = [arm_difference(*gaps(rng, seeds), count_x=60) for _ in range(repeats)]
+    covered = np.mean([each.ci_low <= 0 <= each.ci_high for each, _ in found])
+    assert 0.94 - 3 * np.sqrt(0.05 * 0.95 / repeats) < covered < 0.995
+    a, b = gaps(rng, seeds)
+    leave_out = np.mean([each.leave_one_out for each in a], axis=0) - np.mean([e.leave_one_out for e in b], axis=0)
+    parts = [(len(part) - 1) ** 2 / len(part) * part.var(ddof=1) for part in (leave_out[:60], leave_out[60:])]
+    parts += [np.var([each.value for each in arm], ddof=1) / seeds for arm in (a, b)]
+    assert arm_difference(a, b, count_x=60)[0].se == pytest.approx(sum(parts) ** 0.5)
+
+
 def test_one_seed_is_no_test(rng):
     a, b = arms(rng, 2)
     difference, p = arm_difference(a[:1], b)
@@ -69,6 +103,10 @@ def test_one_seed_is_no_test(rng):
 
 def test_errors_and_empty_intervals(rng):
     a, b = arms(rng, 2)
+    with pytest.raises(ValueError, match="level is 95"):
+        arm_difference(a, b, level=95)
+    with pytest.raises(ValueError, match="the estimates of all seeds need their leave-one-out values"):
+        arm_difference([replace(each, leave_one_out=None) for each in a], b)
     with pytest.raises(ValueError, match="the arms have 2 and 0 seeds"):
         arm_difference(a, [])
     with pytest.raises(ValueError, match="other samples: n 60 and 30"):
