@@ -83,6 +83,7 @@ _HOME = {
     "mutual_knn_from_neighbours": "neighbours",
     "mutual_knn_jackknife": "neighbours",
     "participation_ratio": "spectrum",
+    "participation_ratio_corrected": "participation",
     "participation_ratio_jackknife": "participation",
     "pca_embedding": "embedding",
     "per_class_scores": "class_scores",

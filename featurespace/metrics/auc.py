@@ -49,9 +49,9 @@ def auc_jackknife(scores: Any, positive: Any, *, groups: Any = None, level: floa
     more than 2 m observations are counted (the least that a score gives which is right or blind), also at AUC = 1.
     Measured coverage, 800 repeats, 5 to 100 positives, 10 to 400 negatives, AUC 0.6 to 0.99, normal scores of
     equal and of threefold deviation and scores that miss some positives entirely: 92 to 100 %, most where errors are few
-    (DeLong: 38 to 95 %; on the logit scale 76 to 98 %). Groups of 5, 10 to 60 a class: 94 to 100 %; 40 groups of geometric size or of
-    Pareto's from 1 to 140, AUC 0.7 to 0.97: 94 to 100 %, most where the samples of a group are independent. Invariant to monotone
-    maps of the scores. Cost O(n log n): 0.04 s at n = 50,000.
+    (DeLong: 38 to 95 %; on the logit scale 76 to 98 %). Groups of 5, 10 to 60 a class: 94 to 100 %; 40 groups of geometric size or
+    of Pareto's from 1 to 140, AUC 0.7 to 0.97: 94 to 100 %, most where the samples of a group are independent. Invariant to
+    monotone maps of the scores. Cost O(n log n): 0.04 s at n = 50,000.
 
     References
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from featurespace.metrics.arrays import as_features, centred, tamed
 from featurespace.metrics.distances import distance_rounding, squared_distances
 from featurespace.metrics.pairs import row_blocks, scaled
-from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import Estimate, check_level
-from featurespace.stats.resampling import resampling_units
+from featurespace.stats.resampling import jackknife_variance, resampling_units
+from featurespace.stats.transformed import transformed_jackknife
 
 
 def participation_ratio_jackknife(X: Any, *, groups: Any = None, level: float = 0.95) -> Estimate:
@@ -40,12 +41,12 @@ def participation_ratio_jackknife(X: Any, *, groups: Any = None, level: float = 
     Notes
     -----
     ``tr(C)^2 = E[D_12 D_34]`` and ``tr(C^2) = E[D_12^2] - 2 E[D_12 D_13] + E[D_12 D_34]``, D half the squared distance
-    of two samples: U-statistics over different units, whose values without each unit follow exactly from row sums. The
-    95 % interval covers the population's value in 93 to 95 % of samples of normal features (n = 300, d = 20,
-    eigenvalues 1 / rank; 60 groups of 5 likewise) and in 91 to 92 % of skewed ones (exponential), whose ratio is also 3
-    % too high at this n; neither the logarithm nor the jackknife's correction of bias does better. Cost O(n^2 d) time,
-    a block of rows at a time, 140 MiB beside a copy of the features: n = 10,000, d = 2048 on one core: 13 s.
-    Invariances as `participation_ratio`.
+    of two samples: U-statistics over different units, whose values without each unit follow exactly from row sums. Both are
+    unbiased, their ratio is not: it is 1 to 3 % too high at n = 300, and more for heavy tails;
+    `participation_ratio_corrected` takes that out. Where few units hold the variance t has fewer degrees of freedom
+    (`transformed_jackknife`). Coverage as there, but 88 to 93 % with log-normal features. Cost O(n^2 d) time, a block of
+    rows at a time, 140 MiB beside a copy of the features: n = 10,000, d = 2048 on one core: 13 s. Invariances as
+    `participation_ratio`.
 
     References
     ----------
@@ -58,6 +59,61 @@ def participation_ratio_jackknife(X: Any, *, groups: Any = None, level: float = 
     >>> found.ci_low < 5 < found.ci_high, found.interval
     (True, 'jackknife')
     """
+    return _estimate(X, groups, level)
+
+
+def participation_ratio_corrected(X: Any, *, groups: Any = None, level: float = 0.95) -> Estimate:
+    """Participation ratio of features, 1 for a single direction, corrected for the bias of a ratio, with its interval.
+
+    `participation_ratio_jackknife`, whose numerator and denominator are unbiased, less the jackknife's estimate of the bias
+    that their ratio has, which heavy tails make large.
+
+    Parameters
+    ----------
+    X : (n, d) array, features, one row a sample
+    groups : (n,) labels (patients) to leave out together; None leaves out samples
+    level : coverage that the interval aims at
+
+    Returns
+    -------
+    Estimate
+        `leave_one_out` holds the values that are not corrected. Where there is no interval, with the reason, the value is not
+        corrected either.
+
+    Raises
+    ------
+    ValueError
+        As `participation_ratio_jackknife`.
+
+    Notes
+    -----
+    Mean of 200 to 400 estimates, d = 20, eigenvalues 1 / rank, true value 8.11, with n = 100, 300, 1000; in brackets without
+    the correction: normal features 8.13, 8.12, 8.11 (8.27, 8.17, 8.12), exponential 8.11, 8.12, 8.14 (8.55, 8.29, 8.19),
+    t5 8.09, 8.12, 8.11 (8.40, 8.25, 8.15), multivariate t5 8.10, 8.19, 8.10 (8.33, 8.28, 8.14), log-normal 9.22, 8.35, 8.13
+    (10.31, 9.01, 8.45). The 95 % interval covers 94 to 96 % (normal), 92 to 95 % (exponential, both t5), 90 to 94 %
+    (log-normal); 60 groups of 5, half of the variance between them: 91 % (exponential) and 94 % (multivariate t5). Cost and
+    invariances as `participation_ratio_jackknife`.
+
+    References
+    ----------
+    Himeno, Yamada 2014, J. Multivariate Analysis 130, 27-44, and Chun et al. 2025, arXiv:2509.26560 (the value before the
+    correction); Quenouille 1956, Biometrika 43, 353-360 (the correction).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((100, 5))
+    >>> participation_ratio_corrected(X).value < participation_ratio_jackknife(X).value
+    True
+    """
+    found = _estimate(X, groups, level)
+    if found.leave_one_out is None:
+        return found
+    corrected, _ = jackknife_variance(found.value, found.leave_one_out, np.ones(found.n_groups))
+    low, high = (end + corrected - found.value for end in (found.ci_low, found.ci_high))
+    return replace(found, value=corrected, ci_low=low, ci_high=high, interval=f"{found.interval}, bias corrected")
+
+
+def _estimate(X: Any, groups: Any, level: float) -> Estimate:
     check_level(level)
     X = as_features(X)
     n = len(X)
@@ -74,7 +130,8 @@ def participation_ratio_jackknife(X: Any, *, groups: Any = None, level: float = 
         )
     # each unit counts once, whatever its size, so that leaving out any one is alike
     equal = np.full(count, n / count)
-    return leave_out_estimate(value, np.array(leave_out), n=n, sizes=equal, unit=unit, level=level)
+    about: dict[str, Any] = {"n": n, "sizes": equal, "unit": unit, "level": level}
+    return transformed_jackknife(value, np.array(leave_out), transform="identity", **about)
 
 
 def _ratios(Z: np.ndarray, sizes: np.ndarray) -> np.ndarray:

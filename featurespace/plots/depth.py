@@ -27,6 +27,7 @@ PANEL_MM = PAGE_MM * 0.42  # width of the axes in a panel
 PROBE_NAMES = {"accuracy": "test accuracy", "balanced_accuracy": "balanced test accuracy", "auc_macro": "macro AUC"}
 GEOMETRY_NAMES = {
     "participation_ratio_debiased": "participation ratio, debiased",
+    "participation_ratio_corrected": "participation ratio, corrected",
     "anisotropy": "anisotropy (mean cosine)",
 }
 GAP_NAMES = {"mmd2": "MMD², unbiased", "frechet_distance_corrected": "Fréchet distance, corrected"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,11 @@ from featurespace.stats.blocks import leave_out_estimate
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.resampling import degrees_of_freedom, jackknife_variance
 
-_SCALES = {"log": (np.log, np.exp, (0.0, math.inf)), "logit": (logit, expit, (0.0, 1.0))}
+_SCALES: dict[str, tuple[Callable, Callable, tuple[float, float]]] = {
+    "identity": (np.asarray, float, (-math.inf, math.inf)),
+    "log": (np.log, np.exp, (0.0, math.inf)),
+    "logit": (logit, expit, (0.0, 1.0)),
+}
 
 
 def transformed_jackknife(
@@ -27,7 +32,7 @@ def transformed_jackknife(
     unit: str = "sample",
     level: float = 0.95,
 ) -> Estimate:
-    """Jackknife interval made on the scale of a logarithm or logit, whose ends stay in the range of the value.
+    """Jackknife interval made on the scale of a logarithm or logit, or the value's own, where few units may hold the variance.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def transformed_jackknife(
     leave_out : (G,) estimates without unit j, nan where undefined
     n : number of samples
     sizes : (G,) samples in each unit
-    transform : ``"log"`` for positive values, ``"logit"`` for values in (0, 1)
+    transform : ``"identity"`` for the scale of the value, ``"log"`` for positive values, ``"logit"`` for values in (0, 1)
     unit : ``"sample"`` or ``"group"``
     level : coverage that the interval aims at
 
@@ -87,7 +92,8 @@ def transformed_jackknife(
     freedom = seen_degrees_of_freedom(leave_out, sizes)
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(variance)
     low, high = float(backward(centre - half)), float(backward(centre + half))
-    return replace(found, ci_low=low, ci_high=high, interval=f"{found.interval}, {transform} scale")
+    name = found.interval if transform == "identity" else f"{found.interval}, {transform} scale"
+    return replace(found, ci_low=low, ci_high=high, interval=name)
 
 
 def seen_degrees_of_freedom(leave_out: np.ndarray, sizes: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from featurespace import seeding
 from featurespace.metrics.activity import constant_units, dead_units
 from featurespace.metrics.hypersphere import anisotropy_jackknife, uniformity_jackknife
 from featurespace.metrics.intrinsic import intrinsic_dimension, intrinsic_dimension_mle
-from featurespace.metrics.participation import participation_ratio_jackknife
+from featurespace.metrics.participation import participation_ratio_corrected, participation_ratio_jackknife
 from featurespace.metrics.separation import fisher_ratio, silhouette
 from featurespace.metrics.spectrum import effective_rank, spectrum_decay
 from featurespace.metrics.transferability import h_score, log_me
@@ -90,6 +90,7 @@ PROPERTIES: dict[str, Property] = {
     "spectrum_decay": _by_blocks(spectrum_decay),
     "intrinsic_dimension": _by_nearest_groups(intrinsic_dimension),
     "intrinsic_dimension_mle": _by_nearest_groups(_mle),
+    "participation_ratio_corrected": _closed(participation_ratio_corrected),
     "silhouette": _of_classes(silhouette),
     "fisher_ratio": _of_classes(fisher_ratio),
     "log_me": _of_classes(log_me),

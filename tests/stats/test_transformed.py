@@ -15,6 +15,13 @@ def test_ends_are_those_of_the_transformed_values(rng):
     assert found.se == pytest.approx(x.std(ddof=1) / 40**0.5) and found.interval == "jackknife, log scale"
     found = transformed_jackknife(x.mean(), leave_out, n=40, sizes=np.ones(40), transform="logit")
     assert 0 < found.ci_low < x.mean() < found.ci_high < 1
+    found = transformed_jackknife(x.mean(), leave_out, n=40, sizes=np.ones(40), transform="identity")
+    plain = jackknife_estimate(
+        x.mean(), leave_out, n=40
+    )  # uniform values: no unit holds more of the variance than others
+    assert (found.ci_low, found.ci_high) == pytest.approx(
+        (plain.ci_low, plain.ci_high)
+    ) and found.interval == "jackknife"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,7 @@ def test_few_units_with_all_of_the_variance_leave_few_degrees_of_freedom(rng):
 
 
 def test_errors_name_the_reason():
-    with pytest.raises(ValueError, match="transform is 'sqrt'; allowed are 'log', 'logit'"):
+    with pytest.raises(ValueError, match="transform is 'sqrt'; allowed are 'identity', 'log', 'logit'"):
         transformed_jackknife(0.5, [0.5] * 6, n=6, sizes=np.ones(6), transform="sqrt")
     with pytest.raises(ValueError, match="level is 95"):
         transformed_jackknife(0.5, [0.5] * 6, n=6, sizes=np.ones(6), transform="log", level=95)
