@@ -54,7 +54,6 @@ CALLS = {
     "few_shot": (X, np.repeat([0, 1], 20), Y, np.repeat([0, 1], 20)),
     "shuffled_label_control": (X, np.repeat([0, 1], 20), Y, np.repeat([0, 1], 20)),
     "multilabel_scores": (SimpleNamespace(probabilities=np.full((40, 2), 0.5)), np.c_[LABELS, 1 - LABELS]),
-    "probe_scores": None,
     "block_jackknife": (lambda A: float(A.mean()), [X]),
     "two_sample_jackknife": (lambda A, B: float(A.mean() - B.mean()), X, Y),
     "two_sample_blocks": (40, 40),
@@ -74,10 +73,7 @@ def options_of(name):
 
 
 def call(name, **changed):
-    if name == "probe_scores":
-        arguments = (metrics.knn_probe(*HALF, k=3), LABELS[20:])
-    else:
-        arguments = CALLS[name]
+    arguments = CALLS[name]
     needed = inspect.signature(function_of(name)).parameters
     options = {each: value for each, value in GIVEN.items() if each in needed}
     if "rng" in needed:
