@@ -94,7 +94,9 @@ class TrainingConfig(BaseModel):
 class PretrainConfig(TrainingConfig):
     """What `featurespace train pretrain` is told."""
 
-    method: str = Field(default="simclr", description="A module of featurespace.training.methods: simclr, supervised.")
+    method: str = Field(
+        default="simclr", description="A module of featurespace.training.methods: simclr, supervised, mae."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the method, by name.")
     data: tuple[str, ...] = Field(min_length=1, description="Data specs, LABEL=PATH; several are mixed.")
     weights: tuple[float, ...] | None = Field(

@@ -26,6 +26,15 @@ def config(tmp_path, manifest, **changes):
     return checked(PretrainConfig, {**values, **changes})
 
 
+FITTING = {
+    "mae": {
+        "model": "test_vit",
+        "image_size": 160,
+        "options": {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 4},
+    }
+}
+
+
 def weights(path):
     return load_model(parse_model_spec(str(path))).weights_hash
 
@@ -42,13 +51,14 @@ def test_lars_and_the_square_root_rule(tmp_path, two_domains):
 
 @pytest.mark.parametrize("method", methods.names())
 def test_a_method_learns_and_writes_a_checkpoint_that_loads(tmp_path, two_domains, method):
-    settings = config(tmp_path, two_domains[0], method=method, epochs=6, learning_rate=3e-3)
+    settings = config(tmp_path, two_domains[0], method=method, epochs=6, learning_rate=3e-3, **FITTING.get(method, {}))
     file = pretrain(settings)
     curves = pd.read_csv(settings.out / "curves.csv")
     assert curves["epoch"].tolist() == [1, 2, 3, 4, 5, 6] and curves["loss"].iloc[-1] < curves["loss"].iloc[0]
     assert (curves["effective_rank"] > 1).all() and curves["knn_accuracy"].between(0, 1).all()
     manifest = read_manifest(file)
-    assert manifest["parent"]["spec"] == "test_resnet" and manifest["input_size"] == [3, 32, 32]
+    assert manifest["parent"]["spec"] == settings.model
+    assert manifest["input_size"] == [3, settings.image_size, settings.image_size]
     assert load_model(parse_model_spec(str(file))).weights_hash != manifest["parent"]["weights_sha256"]
 
 
@@ -60,15 +70,19 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "weights": [1, 3], "data": None}], ids=["plain", "mixed"])
-def test_a_training_killed_at_any_step_ends_with_the_same_weights(tmp_path, two_domains, monkeypatch, changes):
+@pytest.mark.parametrize(
+    ("changes", "every"),
+    [({}, 1), ({"accumulate": 2, "weights": [1, 3], "data": None}, 5), ({"method": "mae"} | FITTING["mae"], 3)],
+    ids=["plain", "mixed", "mae"],
+)
+def test_a_training_killed_at_any_step_ends_with_the_same_weights(tmp_path, two_domains, monkeypatch, changes, every):
     if "data" in changes:
         changes = changes | {"data": [f"a={two_domains[0]}", f"b={two_domains[1]}"]}
     whole = config(tmp_path, two_domains[0], out=tmp_path / "whole", save_minutes=0, **changes)
     expected = weights(pretrain(whole))
     curves = (whole.out / "curves.csv").read_text()
     steps = len(plan_steps(whole))
-    for killed in range(0, steps, 1 if not changes else 5):  # within an epoch, at its end and within a step
+    for killed in range(0, steps, every):  # within an epoch, at its end and within a step
         settings = config(tmp_path, two_domains[0], out=tmp_path / f"k{killed}", save_minutes=0, **changes)
         with monkeypatch.context() as patch:
             patch.setattr(engine.Saving, "on_train_batch_end", dying(engine.Saving.on_train_batch_end, killed))
@@ -285,11 +299,12 @@ def launch(settings, tmp_path, processes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["simclr", "supervised"])
+@pytest.mark.parametrize("method", methods.names())
 def test_two_processes_train_as_one(tmp_path, two_domains, method):
     # Nothing with BatchNorm, whose statistics are synchronised on GPUs only; sgd, because adamw divides rounding by rounding.
+    own = {"simclr": {"batch_norm": False}, "mae": FITTING["mae"]["options"]}.get(method, {})
     options = {"model": "test_vit", "method": method, "epochs": 2, "optimizer": "sgd", "learning_rate": 0.05, "online_every": 0,
-               "image_size": 160, "batch_size": 8, "options": {"batch_norm": False} if method == "simclr" else {}}  # fmt: skip
+               "image_size": 160, "batch_size": 8, "options": own}  # fmt: skip
     one = launch(config(tmp_path, two_domains[0], out=tmp_path / "one", **options), tmp_path, 1)
     two = launch(config(tmp_path, two_domains[0], out=tmp_path / "two", devices=2, **options), tmp_path, 2)
     losses = [pd.read_csv(each / "curves.csv")["loss"].to_numpy() for each in (one, two)]
