@@ -12,6 +12,9 @@ from torch import nn
 from featurespace.errors import needs_extra
 from featurespace.training.settings import TrainingConfig
 
+# lightly's LARS scales the rate of a group only where it has weight decay; this much changes no weight.
+NO_DECAY = 1e-30
+
 
 def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
     """Return two groups: biases, norms and other vectors have no weight decay and, in LARS, no scaling of the rate."""
@@ -35,6 +38,9 @@ def build_optimizer(groups: list[dict[str, Any]], config: TrainingConfig) -> tor
         from lightly.utils.lars import LARS
     except ImportError as error:
         raise needs_extra("optimizer lars", "lightly", "train") from error
+    for group in groups:
+        if any(each.ndim > 1 for each in group["params"]):
+            group["weight_decay"] = group["weight_decay"] or NO_DECAY
     return LARS(groups, lr=rate, momentum=config.momentum)
 
 
