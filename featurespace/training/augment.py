@@ -8,12 +8,30 @@ what an image goes through. Images are (b, 3 or 1, h, w) float tensors in 0..1.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, NamedTuple, ParamSpec
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+P = ParamSpec("P")
+
+
+def exactly(change: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """Keep a change of images in their own precision where a training is mixed.
+
+    Autocast would take the corners of crops as bfloat16, half a pixel wrong at 224 px and wrong classes in masks.
+    """
+
+    @wraps(change)
+    def changed(images: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return change(images, *args, **kwargs)
+
+    return changed
 
 
 class Crops(NamedTuple):
@@ -44,6 +62,7 @@ def whole(n: int) -> Crops:
     return Crops(np.zeros(n), np.zeros(n), np.ones(n), np.ones(n), np.zeros(n, bool))
 
 
+@exactly
 def crop(images: Tensor, crops: Crops, size: int) -> Tensor:
     """Return the boxes scaled to (size, size), bilinear; a box much larger than ``size`` is halved first.
 
@@ -57,6 +76,7 @@ def crop(images: Tensor, crops: Crops, size: int) -> Tensor:
     return functional.grid_sample(images, _grid(images, crops, size), padding_mode="border", align_corners=False)
 
 
+@exactly
 def crop_masks(masks: Tensor, crops: Crops, size: int) -> Tensor:
     """Return the boxes of (b, h, w) class numbers scaled to (size, size), each pixel the nearest one."""
     planes = masks[:, None].float()  # exact: class numbers are small
@@ -75,6 +95,7 @@ def _grid(images: Tensor, crops: Crops, size: int) -> Tensor:
     return functional.affine_grid(torch.from_numpy(theta).to(images), shape, align_corners=False)
 
 
+@exactly
 def grey(images: Tensor) -> Tensor:
     """Return the luma (ITU-R 601-2) in every channel; grey images are returned as they are."""
     if images.shape[1] == 1:
@@ -118,6 +139,7 @@ def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
     return value[:, None] - chroma[:, None] * torch.minimum(place, 4 - place).clamp(0, 1)
 
 
+@exactly
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur each image with a Gaussian of its own width in pixels, 0 for none; borders are mirrored."""
     reach = min(max(1, math.ceil(3 * float(sigma.max()))), images.shape[-1] - 1, images.shape[-2] - 1)

@@ -70,3 +70,26 @@ def test_drawn_boxes_lie_inside_and_have_the_areas_asked_for():
     area = crops.width * crops.height
     assert area.min() > 0.079 and abs(area[area < 0.6].mean() - 0.34) < 0.01  # uniform where nothing was cut
     assert abs(crops.mirrored.mean() - 0.5) < 0.02
+
+
+CHANGES = {
+    "crop": lambda images, some: augment.crop(images, augment.draw_crops(6, rng=np.random.default_rng(0), min_scale=0.2), 16),
+    "grey": lambda images, some: augment.grey(images),
+    "brightness": augment.adjust_brightness,
+    "contrast": augment.adjust_contrast,
+    "saturation": augment.adjust_saturation,
+    "hue": augment.adjust_hue,
+    "blur": augment.blur,
+    "masks": lambda images, some: augment.crop_masks(
+        (9 * images[:, 0]).long(), augment.draw_crops(6, rng=np.random.default_rng(0), min_scale=0.2), 16
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_mixed_precision_changes_no_bit(images, name):
+    some = torch.tensor([0.3, 0.5, 1, 1.2, 1.8, 0.9])
+    expected = CHANGES[name](images, some)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = CHANGES[name](images, some)
+    assert found.dtype == expected.dtype and torch.equal(found, expected)
