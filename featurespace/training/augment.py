@@ -23,7 +23,7 @@ P = ParamSpec("P")
 def exactly(change: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
     """Keep a change of images in their own precision where a training is mixed.
 
-    Autocast would take the corners of crops as bfloat16, half a pixel wrong at 224 px and wrong classes in masks.
+    Autocast would take the corners of crops as bfloat16, up to 0.6 pixels wrong at 224 px, with wrong classes in masks.
     """
 
     @wraps(change)
