@@ -69,6 +69,7 @@ _HOME = {
     "knn_probe": "probe",
     "leep": "transferability",
     "linear_predictivity": "predictivity",
+    "linear_predictivity_jackknife": "predictivity",
     "linear_probe": "probe",
     "log_me": "transferability",
     "log_me_regression": "transferability",

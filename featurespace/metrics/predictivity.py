@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from featurespace.metrics.arrays import as_pair, narrow, unit_scaled
 from featurespace.metrics.ridge import ALPHAS, checked_penalties, ridge_path, rows_of_units
-from featurespace.stats.blocks import unit_blocks
+from featurespace.stats.blocks import block_jackknife, unit_blocks
 from featurespace.stats.checks import check_counts, check_generator
+from featurespace.stats.estimate import Estimate, check_level
 from featurespace.stats.resampling import resampling_units
+from featurespace.stats.transformed import transformed_jackknife
 
 
 def linear_predictivity(
@@ -70,30 +74,113 @@ def linear_predictivity(
     >>> linear_predictivity(X, X[:, :2] @ [[1, 2, 0], [0, 1, 1]] + 5, rng=rng) > 0.999
     True
     """
+    arrays, unit = _prepared(X, Y, groups, folds, rng)
+    return 1 - _unexplained(*arrays, penalties=checked_penalties(alphas), unit=unit)
+
+
+def linear_predictivity_jackknife(
+    X: Any,
+    Y: Any,
+    *,
+    rng: np.random.Generator,
+    groups: Any = None,
+    folds: int = 5,
+    blocks: int = 20,
+    level: float = 0.95,
+) -> Estimate:
+    """Cross-validated R^2 of paired features Y predicted from X, at most 1, with its jackknife interval over blocks.
+
+    Parameters
+    ----------
+    X : (n, d1) array, features that predict, one row a sample
+    Y : (n, d2) array, features predicted, of the same samples in the same order
+    rng : source of randomness, for the folds and then the blocks
+    groups : (n,) labels (patients) kept together in folds and blocks, and when alpha is chosen; None takes samples
+    folds : number of folds, 2 to the number of samples or groups
+    blocks : number of blocks left out in turn; fewer are used where there are fewer units
+    level : coverage that the interval aims at
+
+    Returns
+    -------
+    Estimate
+        Value as `linear_predictivity` with the same generator. `n_groups` counts the blocks. Without interval, and with the
+        reason, where there are fewer than 5 units or the value is undefined without some block.
+
+    Raises
+    ------
+    ValueError
+        As `linear_predictivity`; if blocks < 5 or level is out of range.
+
+    Notes
+    -----
+    A block is taken out of training and test alike, the other samples keep their folds, alpha is chosen anew, and the interval is
+    made on the scale of ``log(1 - R^2)``. It is about the expectation at this n and these folds, not about the R^2 of
+    unlimited training samples, which is higher. Measured coverage of the 95 % interval, 200 repeats a cell, n = 100 or 200, d1 = 5
+    to 60, R^2 of 0.15 to 0.8, normal, t5 and exponential features, 60 groups of 5: 94 to 99 %; of independent noise 92 to 94 %.
+    The jackknife of the held-out residuals alone, which leaves the training out, covered 78 to 96 % (noise 54 to 74 %), the
+    deviation between five folds 82 to 94 %. Costs ``blocks + 1`` times `linear_predictivity`.
+
+    References
+    ----------
+    Yamins et al. 2014, PNAS 111, 8619-8624; Busing, Meijer, van der Leeden 1999, Statistics and Computing 9, 3-8; Bates,
+    Hastie, Tibshirani 2024, JASA 119, 1434-1445 (why errors of folds give no interval by themselves).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((100, 3))
+    >>> found = linear_predictivity_jackknife(X, X + rng.standard_normal((100, 3)), rng=rng)
+    >>> found.ci_low < 0.5 < found.ci_high, found.interval
+    (True, 'jackknife over 20 blocks, log scale')
+    """
+    check_level(level)
+    arrays, unit = _prepared(X, Y, groups, folds, rng)
+    statistic = partial(_unexplained, penalties=checked_penalties(ALPHAS), unit=unit)
+    found = block_jackknife(statistic, arrays, rng=rng, groups=groups, blocks=blocks, level=level)
+    if found.leave_one_out is None:
+        return replace(found, value=1 - found.value)
+    about: dict[str, Any] = {"n": found.n, "unit": found.unit, "level": level}
+    equal = np.full(found.n_groups, found.n / found.n_groups)
+    scaled = transformed_jackknife(found.value, found.leave_one_out, sizes=equal, transform="log", **about)
+    name = scaled.interval if scaled.interval.startswith("none") else f"{found.interval}, log scale"
+    low, high = 1 - scaled.ci_high, 1 - scaled.ci_low
+    return replace(
+        scaled, value=1 - found.value, ci_low=low, ci_high=high, interval=name, leave_one_out=1 - found.leave_one_out
+    )
+
+
+def _prepared(X: Any, Y: Any, groups: Any, folds: int, rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
+    """Return the scaled features, the unit and the fold of each sample, and what a unit is called."""
     X, Y = as_pair(X, Y)
-    n = len(X)
-    codes, unit, count = resampling_units(groups, n)
-    penalties = checked_penalties(alphas)
     check_counts(folds=folds)
     check_generator(rng)
+    codes, unit, count = resampling_units(groups, len(X))
     if not 2 <= folds <= count:
         raise ValueError(
             f"folds is {folds}; with {count} {unit}{'' if count == 1 else 's'} it must lie between 2 and {count}"
         )
     # rotations into at most n columns change no prediction and no sum over columns
     Zx, Zy = narrow(unit_scaled(X, "X")), narrow(unit_scaled(Y, "Y"))
-    fold = unit_blocks(codes, blocks=folds, rng=rng)
+    return [Zx, Zy, codes, unit_blocks(codes, blocks=folds, rng=rng)], unit
+
+
+def _unexplained(
+    Zx: np.ndarray, Zy: np.ndarray, codes: np.ndarray, fold: np.ndarray, *, penalties: np.ndarray, unit: str
+) -> float:
+    """Return the squared error on samples of other folds, over that of the means of the training samples."""
+    if (Zy[0] == Zy).all():
+        raise ValueError("Y is constant without some samples, so that there is nothing to predict")
     residual = total = 0.0
-    for held_out in range(folds):
+    for held_out in np.unique(fold):
         train = fold != held_out
         if len(np.unique(codes[train])) < 2:
             raise ValueError(
-                f"one {unit} is left to train on; choosing alpha needs two: take more folds than {folds}, or more {unit}s"
+                f"one {unit} is left to train on; choosing alpha needs two: take more folds than {fold.max() + 1}, or more {unit}s"
             )
         predicted, mean = _predict(Zx[train], Zy[train], Zx[~train], codes[train], penalties)
         residual += float(np.square(Zy[~train] - predicted).sum())
         total += float(np.square(Zy[~train] - mean).sum())
-    return 1 - residual / total
+    return residual / total
 
 
 def _predict(

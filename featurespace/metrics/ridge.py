@@ -57,15 +57,16 @@ class RidgePath:
             leverage = 1 / n + np.square(self.coordinates) @ inverse
             return residuals / (1 - leverage)[:, None]
         found = np.empty_like(residuals)
-        for rows in units:
+        for size in {len(rows) for rows in units}:
+            rows = np.array([each for each in units if len(each) == size])  # those of one size at once
             S, e = self.coordinates[rows], residuals[rows]
-            if len(rows) <= r:
-                hat = 1 / n + (S * inverse) @ S.T
-                found[rows] = np.linalg.solve(np.eye(len(rows)) - hat, e)
+            if size <= r:
+                hat = 1 / n + (S * inverse) @ S.transpose(0, 2, 1)
+                found[rows] = np.linalg.solve(np.eye(size) - hat, e)
             else:
-                A = np.concatenate([S, np.ones((len(rows), 1))], axis=1)
-                without = np.diag(np.append(self.squares + alpha, n)) - A.T @ A
-                found[rows] = e + A @ np.linalg.solve(without, A.T @ e)
+                A = np.concatenate([S, np.ones((*rows.shape, 1))], axis=2)
+                without = np.diag(np.append(self.squares + alpha, n)) - A.transpose(0, 2, 1) @ A
+                found[rows] = e + A @ np.linalg.solve(without, A.transpose(0, 2, 1) @ e)
         return found
 
 

@@ -14,7 +14,7 @@ from featurespace.metrics.canonical import cca, pwcca, svcca
 from featurespace.metrics.dependence import distance_correlation_jackknife
 from featurespace.metrics.dissimilarity import rsa
 from featurespace.metrics.neighbours import knn_jaccard, mutual_knn_jackknife
-from featurespace.metrics.predictivity import linear_predictivity
+from featurespace.metrics.predictivity import linear_predictivity_jackknife
 from featurespace.metrics.shape import procrustes_jackknife, shape_angle
 from featurespace.progress import Progress, shortened
 from featurespace.stats.blocks import block_jackknife
@@ -44,15 +44,6 @@ def _jaccard(X: np.ndarray, Y: np.ndarray) -> float:
     return knn_jaccard(X, Y, k=min(NEIGHBOURS, len(X) - 1))
 
 
-def _predictivity(X: np.ndarray, Y: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator) -> Estimate:
-    count = len(X) if groups is None else len(np.unique(groups))
-    value = linear_predictivity(X, Y, groups=groups, rng=rng)
-    return Estimate.without_interval(
-        value, n=len(X), unit="sample" if groups is None else "group", n_groups=count,
-        reason="not estimated; its folds are drawn anew for other samples",
-    )  # fmt: skip
-
-
 MEASURES: dict[str, Measure] = {
     "procrustes_distance": _plain(procrustes_jackknife),
     "mutual_knn": _nearest,
@@ -64,7 +55,7 @@ MEASURES: dict[str, Measure] = {
     "pwcca": _by_blocks(pwcca),
     "shape_angle": _by_blocks(shape_angle),
     "knn_jaccard": _by_blocks(_jaccard),
-    "linear_predictivity": _predictivity,
+    "linear_predictivity": linear_predictivity_jackknife,
 }
 """Each measure with its interval."""
 DIRECTED = {"linear_predictivity"}

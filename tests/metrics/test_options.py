@@ -35,6 +35,7 @@ CALLS = {
     "conformal_p_values": (X, Y),
     "StreamingCKA": (),
     "linear_predictivity": (X, Y),
+    "linear_predictivity_jackknife": (X, Y),
     "continuity": (X, Y),
     "trustworthiness": (X, Y),
     "knn_preservation": (X, Y),

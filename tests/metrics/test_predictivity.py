@@ -3,7 +3,7 @@ import pytest
 import torch
 from oracles import predictivity as oracle
 
-from featurespace.metrics import linear_predictivity
+from featurespace.metrics import linear_predictivity, linear_predictivity_jackknife
 from featurespace.stats.blocks import unit_blocks
 
 
@@ -72,6 +72,61 @@ def test_features_that_are_constant_in_training(rng):
     Y = rng.standard_normal((9, 2))
     assert value(np.eye(9)[:, :1], Y, folds=9) <= 0
     assert np.isfinite(value(Y[:3], Y[:3], folds=3)) and np.isfinite(value(rng.standard_normal((6, 90)), Y[:6]))
+
+
+def interval(X, Y, seed=3, **options):
+    return linear_predictivity_jackknife(X, Y, rng=np.random.default_rng(seed), **options)
+
+
+@pytest.mark.parametrize("units", [None, 14])
+def test_the_jackknife_takes_blocks_out_of_training_and_test(rng, units):
+    X, Y = related(rng, 36, 4, 3)
+    groups = None if units is None else rng.integers(0, units, 36)
+    found = interval(X, Y, groups=groups, blocks=6)
+    assert found.value == value(X, Y, groups=groups)
+    draws = np.random.default_rng(3)
+    codes = np.arange(36) if groups is None else np.unique(groups, return_inverse=True)[1]
+    fold, block = (unit_blocks(codes, blocks=count, rng=draws) for count in (5, 6))
+    alphas = [10.0**power for power in range(-6, 7)]
+    expected = [oracle.r2(X[block != b], Y[block != b], codes[block != b], fold[block != b], alphas) for b in range(6)]
+    np.testing.assert_allclose(found.leave_one_out, expected, atol=1e-9)
+    assert found.ci_low < found.value < found.ci_high < 1 and found.n_groups == 6
+    assert found.interval == f"jackknife over 6 blocks{' of groups' if units else ''}, log scale"
+
+
+@pytest.mark.parametrize("repeats", [40, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n, d, ratio, size", [(100, 5, 0.5, 1), (100, 20, 2.0, 1), (200, 8, 1.0, 5)])
+def test_the_interval_covers_the_expectation_at_this_n(rng, n, d, ratio, size, repeats):
+    groups, mix = None if size == 1 else np.arange(n) // size, np.random.default_rng(1).standard_normal((d, d)) / d**0.5
+
+    def noise():
+        own = rng.standard_normal((n, d))
+        return own if size == 1 else (own + rng.standard_normal((n // size, d))[groups]) / 2**0.5
+
+    found = []
+    for _ in range(repeats):
+        X = noise()
+        found.append(interval(X, X @ mix + noise() / ratio**0.5, seed=int(rng.integers(2**32)), groups=groups))
+    truth = np.mean([each.value for each in found])
+    covered = np.mean([each.ci_low <= truth <= each.ci_high for each in found])
+    assert covered > 0.94 - 3 * np.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_no_interval_has_a_reason(rng):
+    X, Y = related(rng, 20, 3, 2)
+    few = interval(X, Y, groups=np.arange(20) % 4, folds=4)
+    assert few.interval == "none: 4 groups, at least 5 needed" and few.value == value(
+        X, Y, groups=np.arange(20) % 4, folds=4
+    )
+    one = np.zeros((20, 1))
+    one[3] = 1.0  # without this sample nothing is left to predict
+    assert interval(X, one).interval.startswith("none: the value is undefined when one block of samples is left out")
+    with pytest.raises(ValueError, match="blocks is 4; at least 5"):
+        interval(X, Y, blocks=4)
+    with pytest.raises(ValueError, match="level is 95"):
+        interval(X, Y, level=95)
+    with pytest.raises(ValueError, match="folds is 1"):
+        interval(X, Y, folds=1)
 
 
 @pytest.mark.parametrize(
