@@ -28,14 +28,12 @@ def pretrain(
     verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Pretrain a network on images by a method such as SimCLR, and write its checkpoint."""
-    from featurespace.training import pretrain as jobs
+    from featurespace.training.pretrain import plan_pretraining
+    from featurespace.training.pretrain import pretrain as job
     from featurespace.training.settings import PretrainConfig
-    from featurespace.yaml_files import checked, with_changes
 
-    settings = checked(PretrainConfig, with_changes(config, PretrainConfig, changes or ()))
     progress = arguments.make_progress(quiet=quiet or json_output, verbose=verbose)
-    job: Callable[..., Any] = jobs.plan_pretraining if dry_run else jobs.pretrain
-    _print(job(settings, progress=progress), settings, json_output=json_output)
+    _do(plan_pretraining if dry_run else job, PretrainConfig, config, changes, progress, json_output=json_output)
 
 
 @app.command()
@@ -44,21 +42,25 @@ def finetune(
     verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Finetune a network for a task, test it once, and write its checkpoint and its rows of the runs table."""
-    from featurespace.training import finetune as jobs
+    from featurespace.training.finetune import finetune as job
+    from featurespace.training.finetune import plan_finetuning
     from featurespace.training.settings import FinetuneConfig
-    from featurespace.yaml_files import checked, with_changes
 
-    settings = checked(FinetuneConfig, with_changes(config, FinetuneConfig, changes or ()))
     progress = arguments.make_progress(quiet=quiet or json_output, verbose=verbose)
-    job: Callable[..., Any] = jobs.plan_finetuning if dry_run else jobs.finetune
-    _print(job(settings, progress=progress), settings, json_output=json_output)
+    _do(plan_finetuning if dry_run else job, FinetuneConfig, config, changes, progress, json_output=json_output)
 
 
-def _print(result: Any, settings: Any, *, json_output: bool) -> None:
-    """Print the checkpoint that a job wrote, or the plan it made."""
+def _do(
+    job: Callable[..., Any], schema: Any, config: Path, changes: list[str] | None, progress: Any, *, json_output: bool
+) -> None:  # fmt: skip
+    """Call a job with the configuration of a file, and print the checkpoint it wrote or the plan it made."""
     import json
     from dataclasses import asdict
 
+    from featurespace.yaml_files import checked, to_yaml, with_changes
+
+    settings = checked(schema, with_changes(config, schema, changes or ()))
+    result = job(settings, progress=progress)
     if isinstance(result, Path):
         typer.echo(json.dumps({"checkpoint": str(result)}) if json_output else result)
         return
@@ -66,7 +68,6 @@ def _print(result: Any, settings: Any, *, json_output: bool) -> None:
         typer.echo(json.dumps({"config": settings.model_dump(mode="json"), **asdict(result)}, indent=2))
         return
     from featurespace.plan import in_bytes
-    from featurespace.yaml_files import to_yaml
 
     typer.echo(to_yaml(settings))
     typer.echo(

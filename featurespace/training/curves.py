@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,7 @@ class Curves(pl.Callback):
             table = pd.DataFrame(self.rows)
             files.write_atomic(self.file, lambda path: table.to_csv(path, index=False))
             for logger in trainer.loggers:
-                logger.log_metrics(
-                    {key: value for key, value in row.items() if not math.isnan(value)}, int(row["step"])
-                )
+                logger.log_metrics(row, int(row["step"]))
 
     def _mean_loss(self, trainer: pl.Trainer, module: Any) -> float:
         """Return the mean over the images of all processes; each has as many."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from featurespace import files, locking
 from featurespace import yaml_files as schemas
 from featurespace.errors import FeaturespaceError
-from featurespace.training.engine import process_rank
+from featurespace.progress import Progress
+from featurespace.training.engine import STATE, process_rank
 from featurespace.training.settings import TrainingConfig
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -30,6 +32,19 @@ def claimed(config: TrainingConfig) -> Iterator[None]:
         files.remove_partial(config.out)
         _claim(config)
         yield
+
+
+def made(config: TrainingConfig, train: Callable[[Path], None], progress: Progress) -> Path:
+    """Return the checkpoint of a training: one that is there already, or the one that ``train`` writes to the path given."""
+    with claimed(config):
+        file = config.out / CHECKPOINT
+        if file.exists():
+            progress.say(f"{file} is finished; delete it, or choose another out, to train again")
+            return file
+        train(file)
+        if not process_rank():
+            (config.out / STATE).unlink(missing_ok=True)
+        return file
 
 
 def _claim(config: TrainingConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from featurespace.training import directory, engine
 from featurespace.training.batches import Batches
 from featurespace.training.masks import Masks, find_masks
 from featurespace.training.order import Order
-from featurespace.training.pixels import Pixels
+from featurespace.training.pixels import training_pixels
 from featurespace.training.plan import TrainingPlan, plan_training
 from featurespace.training.runs import append_rows
 from featurespace.training.settings import FinetuneConfig
@@ -55,21 +56,16 @@ def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Pat
     """
     progress = progress or Progress()
     prepared = _prepare(config, progress)
-    with directory.claimed(config):
-        return _train(prepared, config, progress)
+    return directory.made(config, partial(_train, prepared, config, progress), progress)
 
 
-def _train(prepared: _Prepared, config: FinetuneConfig, progress: Progress) -> Path:
-    file = config.out / directory.CHECKPOINT
-    if file.exists():
-        progress.say(f"{file} is finished; delete it, or choose another out, to train again")
-        return file
+def _train(prepared: _Prepared, config: FinetuneConfig, progress: Progress, file: Path) -> None:
     module, data = prepared.module, prepared.data
     prepared.batches.prepare(progress)
     name = f"finetune {prepared.start.label} on {data.name}"
     rows = engine.run(name, module, prepared.batches, config, _scores(prepared, config), progress)
     if engine.process_rank():
-        return file
+        return
     module.use_kept()
     module.to(resolve_device(config.device))  # Lightning has moved it back
     observed, metrics = module.results(prepared.batches, prepared.test)
@@ -78,8 +74,6 @@ def _train(prepared: _Prepared, config: FinetuneConfig, progress: Progress) -> P
     _write_predictions(config.out / "predictions.csv", prepared, observed)
     append_rows(config.runs or config.out / "runs.csv", config, prepared.start.label, data.name, metrics)
     write_checkpoint(file, module.network_state(), _manifest(config, prepared, metrics, rows[-1]["loss"]))
-    (config.out / engine.STATE).unlink(missing_ok=True)
-    return file
 
 
 def plan_finetuning(config: FinetuneConfig, *, progress: Progress | None = None) -> TrainingPlan:
@@ -121,14 +115,9 @@ def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
         )
     directory.refuse_small(len(train), config)
     start, network = _network(config, len(task.classes))
-    size = start.preprocessing.input_size[1]
-    stored = config.stored_size or (size if config.min_scale == 1 else round(size * 8 / 7))
     chosen = np.concatenate([train, validation, test])
     used = data.subset(chosen)
-    pixels = Pixels(
-        [used], start.preprocessing, stored, cache=config.cache, folder=config.out, workers=config.workers,
-        processes=config.devices,
-    )  # fmt: skip
+    pixels = training_pixels([used], start.preprocessing, config, whole=config.min_scale == 1)
     if config.task == "segmentation":
         targets: Any = Masks(used, [masks[row] for row in chosen], len(task.classes), pixels.form, pixels)
     else:
@@ -166,16 +155,21 @@ def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarr
             f"data set {data.name!r} has no labels; finetuning needs class folders or a column 'label'"
         )
     train, test, _ = train_test_rows(samples, rng=seeding.child(config.seed, "split"))
-    sides = [set(samples["group"].iloc[rows].dropna()) for rows in (train, test)]
-    if both := sorted(sides[0] & sides[1]):
-        raise FeaturespaceError(
-            f"data set {data.name!r}: group {both[0]!r} is in training and test ({len(both)} such groups), so the test "
-            "would not be new to the network; give each group one split"
-        )
-    train = fraction_rows(samples, train, config.fraction, rng=seeding.child(config.seed, "fraction"))
     is_validation = (samples["split"] == "val").fillna(False).to_numpy(bool) & samples["label"].notna().to_numpy()
     is_validation[test] = False
-    return train, np.flatnonzero(is_validation), test
+    validation = np.flatnonzero(is_validation)
+    for names, (first, second) in {
+        "training and test": (train, test), "training and validation": (train, validation),
+        "validation and test": (validation, test),
+    }.items():  # fmt: skip
+        both = sorted(set(samples["group"].iloc[first].dropna()) & set(samples["group"].iloc[second].dropna()))
+        if both:
+            raise FeaturespaceError(
+                f"data set {data.name!r}: group {both[0]!r} is in {names} ({len(both)} such groups), so the one would not be "
+                "new to who has seen the other; give each group one split"
+            )
+    train = fraction_rows(samples, train, config.fraction, rng=seeding.child(config.seed, "fraction"))
+    return train, validation, test
 
 
 def _scores(prepared: _Prepared, config: FinetuneConfig) -> Callable[[int, Any], dict[str, float]]:

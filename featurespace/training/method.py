@@ -22,6 +22,12 @@ class PretrainingMethod(TrainingModule):
     ----------
     Options : schema of the method's options
     needs_labels : whether an image without a label is an error
+
+    Parameters
+    ----------
+    steps : steps an epoch
+    classes : number of labels, 0 without
+    options : what `Options` has made of the configuration's options; for the subclass, like ``classes``
     """
 
     Options: type[BaseModel] = BaseModel
@@ -32,8 +38,6 @@ class PretrainingMethod(TrainingModule):
         self.backbone: nn.Module = model.network.train().to(memory_format=torch.channels_last)
         if config.compiled:
             self.backbone.compile()  # in place, so that its weights keep their names
-        self.classes = classes
-        self.size = model.preprocessing.input_size[1]
 
     @property
     def width(self) -> int:

@@ -20,7 +20,7 @@ from featurespace.training.settings import TrainingConfig
 class TrainingModule(pl.LightningModule):
     """A network in training. A subclass says what the loss of a batch is.
 
-    All random numbers of a step come from the seed and the number of the step: those for images from ``generator``,
+    All random numbers of a step come from the seed and the number of the step: those for images from ``rng``,
     which is the same on every process, those inside the network from torch's own, set for each step and process.
     """
 
@@ -39,13 +39,10 @@ class TrainingModule(pl.LightningModule):
         """Return the loss of a batch; ``rng`` draws what happens to images."""
         raise NotImplementedError
 
-    def backbone_state(self) -> dict[str, Tensor]:
-        """Return the weights that the checkpoint gets."""
-        raise NotImplementedError
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Return pooled features (b, d) of normalised images."""
-        raise NotImplementedError
+    @property
+    def size(self) -> int:
+        """Height and width of what the network sees."""
+        return self.form.input_size[1]
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return images in 0..1 with the network's mean and standard deviation."""

@@ -9,12 +9,11 @@ import pandas as pd
 import torch
 
 from featurespace import seeding
-from featurespace.data.dataset import ImageData
 from featurespace.data.splits import stratified_rows, train_test_rows
 from featurespace.errors import FeaturespaceError
 from featurespace.metrics import effective_rank, knn_probe
 from featurespace.training import augment
-from featurespace.training.module import TrainingModule
+from featurespace.training.method import PretrainingMethod
 from featurespace.training.pixels import Pixels
 
 BANK, QUERIES, NEIGHBOURS = 4000, 1000, 20  # images at most
@@ -22,7 +21,7 @@ CHUNK = 256
 
 
 class Online:
-    """Scores of the embedding of a fixed choice of the training images of one data set.
+    """Scores of the embedding of a fixed choice of the training images of the first data set.
 
     kNN asks images of some groups for the labels of images of other groups. The network has seen both, without labels
     unless its method is given them: the accuracy tells whether the training gets on, and is no test result.
@@ -32,7 +31,8 @@ class Online:
     metrics : names of what `scores` returns
     """
 
-    def __init__(self, pixels: Pixels, data: ImageData, start: int, *, seed: int):
+    def __init__(self, pixels: Pixels, *, seed: int):
+        data = pixels.data[0]
         rng = seeding.child(seed, "online", data.name)
         self.pixels, self.labels = pixels, None
         try:
@@ -47,24 +47,23 @@ class Online:
             self.labels = labels[train].astype(str), labels[test].astype(str)
         else:
             train, test = np.empty(0, int), np.sort(rng.permutation(len(data))[:QUERIES])
-        self.train, self.test = start + train, start + test
+        self.train, self.test = train, test
 
-    def scores(self, module: TrainingModule) -> dict[str, float]:
-        """Return effective rank and, where there are labels, kNN accuracy of the module's features in eval mode."""
+    def scores(self, module: PretrainingMethod) -> dict[str, float]:
+        """Return effective rank and, where there are labels, kNN accuracy of the module's features in eval mode.
+
+        Neither is defined where an embedding has collapsed to zero, whose rank and direction are those of nothing.
+        """
         features = _features(module, self.pixels, np.concatenate([self.train, self.test]))
         bank, queries = np.split(features, [len(self.train)])
-        found = {"effective_rank": effective_rank(queries)} if np.abs(queries).max() > 0 else {"effective_rank": 0.0}
-        if self.labels is not None:
-            k = min(NEIGHBOURS, len(bank))
-            try:
-                predictions = knn_probe(bank, self.labels[0], queries, k=k).predictions
-                found["knn_accuracy"] = float((predictions == self.labels[1]).mean())
-            except ValueError:  # an image whose features are all zero: the embedding has collapsed
-                found["knn_accuracy"] = float("nan")
+        found = {"effective_rank": effective_rank(queries)} if queries.any() else {}
+        if self.labels is not None and features.any(axis=1).all():
+            predictions = knn_probe(bank, self.labels[0], queries, k=min(NEIGHBOURS, len(bank))).predictions
+            found["knn_accuracy"] = float((predictions == self.labels[1]).mean())
         return found
 
 
-def _features(module: TrainingModule, pixels: Pixels, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+def _features(module: PretrainingMethod, pixels: Pixels, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     size, training = module.form.input_size[1], module.training
     module.eval()
     found = []

@@ -21,6 +21,7 @@ from featurespace.device import available_cores
 from featurespace.errors import FeaturespaceError
 from featurespace.models.load import Preprocessing
 from featurespace.progress import Progress
+from featurespace.training.settings import TrainingConfig
 
 MEMORY_SHARE = 0.25  # of the free memory, for decoded images kept there
 DISK_SHARE = 0.5  # of the free disk
@@ -154,6 +155,17 @@ class Pixels:
                 "has 8; list a deeper one first, or convert them all"
             )
         return image
+
+
+def training_pixels(
+    data: Sequence[ImageData], form: Preprocessing, config: TrainingConfig, *, whole: bool = False
+) -> Pixels:
+    """Return the images of a training, an eighth larger than the network sees them, or ``whole`` at just that size."""
+    size = form.input_size[1]
+    size = config.stored_size or (size if whole else round(size * 8 / 7))
+    return Pixels(
+        data, form, size, cache=config.cache, folder=config.out, workers=config.workers, processes=config.devices
+    )
 
 
 def _rows(mark: Path, about: dict[str, Any]) -> int:

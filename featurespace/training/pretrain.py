@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from featurespace.training.batches import Batches
 from featurespace.training.method import PretrainingMethod
 from featurespace.training.online import Online
 from featurespace.training.order import Order
-from featurespace.training.pixels import Pixels
+from featurespace.training.pixels import training_pixels
 from featurespace.training.plan import TrainingPlan, plan_training
 from featurespace.training.settings import PretrainConfig
 
@@ -46,23 +47,16 @@ def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Pat
     """
     progress = progress or Progress()
     prepared = _prepare(config, progress)
-    with directory.claimed(config):
-        return _train(prepared, config, progress)
+    return directory.made(config, partial(_train, prepared, config, progress), progress)
 
 
-def _train(prepared: _Prepared, config: PretrainConfig, progress: Progress) -> Path:
-    file = config.out / directory.CHECKPOINT
-    if file.exists():
-        progress.say(f"{file} is finished; delete it, or choose another out, to train again")
-        return file
+def _train(prepared: _Prepared, config: PretrainConfig, progress: Progress, file: Path) -> None:
     prepared.batches.prepare(progress)
     name = f"{config.method} on {', '.join(each.name for each in prepared.data)}"
     rows = engine.run(name, prepared.module, prepared.batches, config, _scores(prepared, config), progress)
     state = {name: value.cpu() for name, value in prepared.module.backbone_state().items()}
     if engine.process_rank() == 0:
         write_checkpoint(file, state, _manifest(config, prepared.model, prepared.data, rows[-1]))
-        (config.out / engine.STATE).unlink(missing_ok=True)
-    return file
 
 
 def plan_pretraining(config: PretrainConfig, *, progress: Progress | None = None) -> TrainingPlan:
@@ -89,11 +83,7 @@ def _prepare(config: PretrainConfig, progress: Progress) -> _Prepared:
         _refuse_unlabelled(data, targets, classes, config)
     directory.refuse_small(sum(map(len, data)), config)
     model = load_model(parse_model_spec(config.model, bare=True), seed=config.seed, image_size=config.image_size)
-    size = model.preprocessing.input_size[1]
-    pixels = Pixels(
-        data, model.preprocessing, config.stored_size or round(size * 8 / 7), cache=config.cache, folder=config.out,
-        workers=config.workers, processes=config.devices,
-    )  # fmt: skip
+    pixels = training_pixels(data, model.preprocessing, config)
     progress.detail(f"{threads} threads of torch, {pixels.workers} that read; decoded images: {pixels.kept}")
     order = Order(pixels.sizes, config.batch_size, seed=config.seed, weights=config.weights, parts=config.accumulate)
     with torch.random.fork_rng(devices=[]):
@@ -138,8 +128,7 @@ def _refuse_unlabelled(data: list[ImageData], targets: np.ndarray, classes: np.n
 def _scores(prepared: _Prepared, config: PretrainConfig) -> Callable[[int, Any], dict[str, float]]:
     if not config.online_every:
         return lambda epoch, module: {}
-    pixels = prepared.batches.pixels
-    online = Online(pixels, pixels.data[0], 0, seed=config.seed)
+    online = Online(prepared.batches.pixels, seed=config.seed)
     due = [epoch for epoch in range(1, config.epochs + 1) if epoch % config.online_every == 0 or epoch == config.epochs]
     return lambda epoch, module: online.scores(module) if epoch in due else {}
 
@@ -150,7 +139,7 @@ def _manifest(config: PretrainConfig, model: Model, data: list[ImageData], last:
         "arch": model.arch, "num_classes": 0, "config": config.model_dump(mode="json"),
         "data_hash": {each.name: each.fingerprint() for each in data},
         "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
-        "metrics": {key: None if np.isnan(value) else value for key, value in last.items()}, "finished": now(),
+        "metrics": last, "finished": now(),
         "featurespace_version": featurespace.__version__,
         **{key: form[key] for key in ("input_size", "mean", "std", "interpolation")},
     }  # fmt: skip

@@ -43,7 +43,6 @@ class Supervision(TrainingModule):
         super().__init__(config, start.preprocessing, steps)
         self.options, self.task, self.main = config, task, main
         self.start, self.network = start, network
-        self.size = start.preprocessing.input_size[1]
         self.best = -np.inf
         self.kept: dict[str, Tensor] | None = None
         if config.mode == "linear":

@@ -210,6 +210,9 @@ def test_several_trainings_share_a_runs_table(tmp_path, two_domains):
     again = config(tmp_path, two_domains[0], out=tmp_path / "again", epochs=1, runs=runs)
     finetune(again)
     assert len(pd.read_csv(runs)) == len(table)
+    runs.write_text("value,b\n1,2\n")
+    with pytest.raises(FeaturespaceError, match="has the columns .*, a runs table has"):
+        finetune(config(tmp_path, two_domains[0], out=tmp_path / "other", epochs=1, runs=runs))
     runs.write_text("a,b\n1,2\n")
     with pytest.raises(FeaturespaceError, match="runs.csv .*; name another file as runs"):
         finetune(config(tmp_path, two_domains[0], out=tmp_path / "more", epochs=1, runs=runs))
@@ -255,6 +258,8 @@ def test_multilabel_learns(tmp_path, two_domains):
      ({"label": ["a", "b"] * 36}, {"learning_rate": 1e30}, r"the loss is nan at step \d+ \(learning rate"),
      ({"label": ["a", "b"] * 36}, {"model": "nosuchnet"}, "architecture 'nosuchnet' is not known"),
      ({"group": "p"}, {}, "group 'p' is in training and test .* give each group one split"),
+     ({"group": ["p"] * 2 + [f"{i}" for i in range(70)], "split": ["train", "val"] + ["train", "test"] * 35}, {}, "group 'p' is in training and validation"),
+     ({"group": ["p"] * 2 + [f"{i}" for i in range(70)], "split": ["test", "val"] + ["train", "test"] * 35}, {}, "group 'p' is in validation and test"),
      ({}, {"test_with": "best"}, "has no validation images to choose by"),
      ({}, {"test_with": 13}, "test_with 13 is no epoch of 12"),
      ({}, {"layer_decay": 0.5, "mode": "linear"}, "layer_decay goes with mode full, not linear"),

@@ -158,3 +158,11 @@ def test_random_networks_get_fixed_sines_and_loaded_ones_keep_what_they_learnt(t
 def test_errors(tmp_path, two_domains, changes, message):
     with pytest.raises(FeaturespaceError, match=message):
         pretrain(config(tmp_path, two_domains[0], **changes))
+
+
+def test_a_transformer_without_position_embeddings_is_refused():
+    settings = PretrainConfig(model="test_vit", method="mae", data=("x=y",), out="out", device="cpu")
+    model = load_model(parse_model_spec("test_vit", bare=True), image_size=160)
+    model.network.pos_embed = None  # as with timm's pos_embed="none"
+    with pytest.raises(FeaturespaceError, match="test_vit has no position embeddings that are added; name a plain"):
+        Method(settings, model, 1, 0, MAEOptions(**SMALL))

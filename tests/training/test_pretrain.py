@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from featurespace.cli import app
@@ -304,7 +305,7 @@ def test_two_processes_train_as_one(tmp_path, two_domains, method):
     # Nothing with BatchNorm, whose statistics are synchronised on GPUs only; sgd, because adamw divides rounding by rounding.
     own = {"simclr": {"batch_norm": False}, "mae": FITTING["mae"]["options"]}.get(method, {})
     options = {"model": "test_vit", "method": method, "epochs": 2, "optimizer": "sgd", "learning_rate": 0.05, "online_every": 0,
-               "image_size": 160, "batch_size": 8, "options": own}  # fmt: skip
+               "image_size": 160, "batch_size": 8, "cache": "disk", "options": own}  # fmt: skip
     one = launch(config(tmp_path, two_domains[0], out=tmp_path / "one", **options), tmp_path, 1)
     two = launch(config(tmp_path, two_domains[0], out=tmp_path / "two", devices=2, **options), tmp_path, 2)
     losses = [pd.read_csv(each / "curves.csv")["loss"].to_numpy() for each in (one, two)]
@@ -314,6 +315,62 @@ def test_two_processes_train_as_one(tmp_path, two_domains, method):
     )
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_a_data_set_without_training_images(tmp_path, two_domains):
+    table = pd.read_csv(two_domains[0]).assign(split="test")
+    table["path"] = [str(two_domains[0].parent / each) for each in table["path"]]
+    table.to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(FeaturespaceError, match="data set 'x' has no image whose split is train, or has none"):
+        pretrain(config(tmp_path, tmp_path / "m.csv"))
+
+
+@pytest.mark.parametrize(
+    ("free_memory", "free_disk", "place"), [(1e9, 0, "memory"), (1e3, 1e9, "disk"), (1e3, 1e3, "none")]
+)
+def test_decoded_images_go_where_there_is_room(tmp_path, two_domains, monkeypatch, free_memory, free_disk, place):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free_memory))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free_disk))
+    assert plan_pretraining(config(tmp_path, two_domains[0])).kept == place
+
+
+def test_a_deep_image_among_shallow_ones(tmp_path, two_domains):
+    table = pd.read_csv(two_domains[0]).assign(split="train")
+    table["path"] = [str(two_domains[0].parent / each) for each in table["path"]]
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.full((32, 32), 40_000, np.uint16)).save(deep)
+    for row, fails in ((5, True), (0, False)):
+        changed = table.copy()
+        changed.loc[row, "path"] = str(deep)
+        changed.to_csv(tmp_path / "m.csv", index=False)
+        settings = config(tmp_path, tmp_path / "m.csv", out=tmp_path / str(row), epochs=1)
+        if fails:
+            with pytest.raises(
+                FeaturespaceError,
+                match="image .*deep.png.* has more than 8 bits and the first one has 8; list a deeper one first",
+            ):
+                pretrain(settings)
+        else:
+            pretrain(settings)
+
+
+def test_a_collapsed_embedding_has_no_rank_and_no_neighbours(tmp_path, two_domains, monkeypatch):
+    monkeypatch.setattr(methods.find("simclr"), "embed", lambda self, images: torch.zeros(len(images), 8))
+    settings = config(tmp_path, two_domains[0], epochs=1)
+    pretrain(settings)
+    assert list(pd.read_csv(settings.out / "curves.csv")) == ["epoch", "step", "loss", "learning_rate"]
+
+
+def test_images_without_labels_have_a_rank_only(tmp_path, two_domains):
+    table = pd.read_csv(two_domains[0]).drop(columns="label")
+    table["path"] = [str(two_domains[0].parent / each) for each in table["path"]]
+    table.to_csv(tmp_path / "m.csv", index=False)
+    settings = config(tmp_path, tmp_path / "m.csv", epochs=1)
+    pretrain(settings)
+    curves = pd.read_csv(settings.out / "curves.csv")
+    assert curves["effective_rank"].iloc[0] > 1 and "knn_accuracy" not in curves
 
 
 def test_a_second_process_in_the_directory_is_told(tmp_path, two_domains):

@@ -31,12 +31,12 @@ class Method(PretrainingMethod):
 
     def __init__(self, config: TrainingConfig, model: Model, steps: int, classes: int, options: SupervisedOptions):
         super().__init__(config, model, steps, classes, options)
-        self.crop = options
+        self.options = options
         self.head = nn.Linear(self.width, classes)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Return the cross-entropy of one random crop of each image."""
-        options = self.crop
+        options = self.options
         crops = augment.draw_crops(batch.whole, rng=rng, min_scale=options.min_scale, flip=options.flip)
         images = augment.crop(
             batch.pixels.float() / 255, augment.Crops(*(each[batch.own] for each in crops)), self.size
