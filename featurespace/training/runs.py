@@ -17,19 +17,20 @@ KEYS = COLUMNS[:-1]
 def append_rows(file: Path, config: FinetuneConfig, model: str, data: str, metrics: dict[str, float]) -> None:
     """Append a training's test scores; rows of the same names are replaced, since they are of the same training.
 
-    ``task`` tells what was trained how: data set, mode where it is not full, share of the data, noise. Several trainings
-    may write to one table at once.
+    ``task`` tells what was trained how: data set, linear where only a classifier was, share of the data, noise; training
+    from scratch is the same task by another start, the ``pretraining`` scratch. Several trainings may write to one table
+    at once.
     """
     from filelock import FileLock
 
     parts = [
         data,
-        "" if config.mode == "full" else config.mode,
+        "linear" if config.mode == "linear" else "",
         "" if config.fraction == 1 else f"{100 * config.fraction:g}%",
     ]
     parts.append(f"{config.noise.kind} noise {config.noise.sigma:g} ({config.noise.at})" if config.noise else "")
     names = {
-        "experiment": config.experiment or data, "pretraining": config.pretraining or model,
+        "experiment": config.experiment or data, "pretraining": config.pretraining or ("scratch" if config.mode == "scratch" else model),
         "task": " ".join(each for each in parts if each), "run": config.run or str(config.seed),
     }  # fmt: skip
     rows = pd.DataFrame(

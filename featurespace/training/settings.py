@@ -169,7 +169,9 @@ class FinetuneConfig(TrainingConfig):
         description="Weights that are tested: the last, those of an epoch, or the best on the validation images.",
     )
     experiment: str | None = Field(default=None, description="Name in the runs table; by default the data set.")
-    pretraining: str | None = Field(default=None, description="Name in the runs table; by default the model's label.")
+    pretraining: str | None = Field(
+        default=None, description="Name in the runs table; by default the model's label, or scratch."
+    )
     run: str | None = Field(default=None, description="Name in the runs table; by default the seed.")
     runs: Path | None = Field(default=None, description="The runs table, a .csv to append to; by default out/runs.csv.")
 

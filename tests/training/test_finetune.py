@@ -101,12 +101,13 @@ def test_a_linear_probe_changes_only_the_classifier(tmp_path, two_domains):
     assert manifest["metrics"]["test_accuracy"] > 0.5
 
 
-def test_scratch_forgets_the_weights_but_not_the_name(tmp_path, two_domains, checkpoints):
+def test_scratch_is_a_start_like_any_other(tmp_path, two_domains, checkpoints):
     options = {"model": f"mine=test_resnet@{checkpoints[0]}", "epochs": 1}
     scratch = finetune(config(tmp_path, two_domains[0], mode="scratch", out=tmp_path / "a", **options))
     random = finetune(config(tmp_path, two_domains[0], model="test_resnet", epochs=1, out=tmp_path / "b"))
     assert weights(scratch) == weights(random)
-    assert pd.read_csv(tmp_path / "a" / "runs.csv")["pretraining"].unique().tolist() == ["mine"]
+    runs = pd.read_csv(tmp_path / "a" / "runs.csv")  # the same task by another start, so that the two can be compared
+    assert runs["pretraining"].unique().tolist() == ["scratch"] and runs["task"].unique().tolist() == ["x"]
 
 
 def test_layer_decay_slows_the_first_layers(tmp_path, two_domains):
