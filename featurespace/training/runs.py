@@ -23,6 +23,7 @@ def append_rows(file: Path, config: FinetuneConfig, model: str, data: str, metri
     """
     from filelock import FileLock
 
+    start = "scratch" if config.mode == "scratch" else model
     parts = [
         data,
         "linear" if config.mode == "linear" else "",
@@ -30,7 +31,7 @@ def append_rows(file: Path, config: FinetuneConfig, model: str, data: str, metri
     ]
     parts.append(f"{config.noise.kind} noise {config.noise.sigma:g} ({config.noise.at})" if config.noise else "")
     names = {
-        "experiment": config.experiment or data, "pretraining": config.pretraining or ("scratch" if config.mode == "scratch" else model),
+        "experiment": config.experiment or data, "pretraining": config.pretraining or start,
         "task": " ".join(each for each in parts if each), "run": config.run or str(config.seed),
     }  # fmt: skip
     rows = pd.DataFrame(
