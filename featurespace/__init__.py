@@ -11,27 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featurespace.analyze import analyze
+    from featurespace.comparing import compare
     from featurespace.errors import FeaturespaceError
     from featurespace.exporting import export
     from featurespace.extraction import extract
-    from featurespace.run import Run, load
+    from featurespace.run import Run, load, save_figure
     from featurespace.training.finetune import finetune
     from featurespace.training.pretrain import pretrain
     from featurespace.training.settings import FinetuneConfig, PretrainConfig
 
 __version__ = "0.1.0"
 __all__ = [
-    "FeaturespaceError", "FinetuneConfig", "PretrainConfig", "Run", "__version__", "analyze", "export", "extract", "finetune",
-    "load", "pretrain",
+    "FeaturespaceError", "FinetuneConfig", "PretrainConfig", "Run", "__version__", "analyze", "compare", "export", "extract",
+    "finetune", "load", "pretrain", "save_figure",
 ]  # fmt: skip
 
 _HOMES = {
     "analyze": "featurespace.analyze",
+    "compare": "featurespace.comparing",
     "export": "featurespace.exporting",
     "extract": "featurespace.extraction",
     "finetune": "featurespace.training.finetune",
     "load": "featurespace.run",
     "pretrain": "featurespace.training.pretrain",
+    "save_figure": "featurespace.run",
     "FinetuneConfig": "featurespace.training.settings",
     "PretrainConfig": "featurespace.training.settings",
     "Run": "featurespace.run",

@@ -75,6 +75,8 @@ def analyze(
     -----
     Cost: one forward pass per (model, data), then statistics that are small beside it.
     """
+    from featurespace.report.write import draw_figures
+
     progress = progress or Progress()
     config, run = resolve(models, data, out, into=into, **options)
     with run.locked():
@@ -216,17 +218,6 @@ def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.Da
     again = {*made, *([ARMS] if "probe" in made else [])}
     kept = earlier[~earlier["analysis"].isin(again)]
     return pd.concat([kept, table], ignore_index=True) if len(kept) else table
-
-
-def draw_figures(run: Run) -> list[str]:
-    """Draw every figure that the tables of a run hold, write them, and return their names in order."""
-    from featurespace.plots.all import figures
-
-    names = []
-    for name, figure in figures(run.tables):
-        run.write_figure(name, figure)
-        names.append(name)
-    return names
 
 
 def _write_records(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from featurespace import arguments, cli_train
+from featurespace import arguments, cli_compare, cli_train
 from featurespace.errors import FeaturespaceError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 
 
 app.add_typer(cli_train.app, name="train")
+app.command()(cli_compare.compare)
 
 
 @app.callback(invoke_without_command=True)
@@ -180,7 +181,7 @@ def figures(
     directory: arguments.Directory,
 ) -> None:
     """Draw the figures of a run again, from its tables."""
-    from featurespace.analyze import draw_figures
+    from featurespace.report.write import draw_figures
     from featurespace.run import load
 
     run = load(directory)

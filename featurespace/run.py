@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
 from featurespace.tables.folder import Tables
 from featurespace.tables.memo import Memo
+from featurespace.tables.result_schemas import SCHEMAS as RESULTS
 from featurespace.tables.schema import SCHEMAS, validate
 
 if TYPE_CHECKING:
@@ -219,25 +221,15 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""
-        table = validate(table, SCHEMAS[name])
+        table = validate(table, (SCHEMAS | RESULTS)[name])
         # 17 digits: a float read from the CSV is the float that was written.
         self._write(f"tables/{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
         self._write(f"tables/{name}.parquet", lambda path: table.to_parquet(path, index=False))
 
     def write_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PDF, SVG and PNG (300 dpi)."""
-        import matplotlib
-
-        # Text stays text; no dates and no random names in the files: the same run makes the same bytes.
-        metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not once a format
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "pdf.fonttype": 42}):
-            for suffix in FIGURE_FORMATS:
-                self._write(
-                    f"figures/{name}.{suffix}",
-                    lambda path, suffix=suffix: figure.savefig(path, dpi=300, metadata=metadata[suffix]),  # type: ignore[misc]
-                )
+        for file in save_figure(figure, self.path / "figures" / name):
+            self._record.add(f"figures/{file.name}")
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `summary.json` or `provenance.json`."""
@@ -245,13 +237,38 @@ class Run:
         self._record.add(name)
 
     def write_text(self, name: str, text: str) -> None:
-        """Write `report.html`."""
+        """Write `report.html`, or another text."""
         files.write_text(self.path / name, text)
         self._record.add(name)
 
 
 def _files_of(table: str) -> tuple[str, str]:
     return f"tables/{table}.csv", f"tables/{table}.parquet"
+
+
+def save_figure(figure: Figure, path: str | Path) -> list[Path]:
+    """Write a figure as PDF, SVG and PNG (300 dpi), text as text; return the files.
+
+    Parameters
+    ----------
+    figure : the figure
+    path : where to, without a suffix; folders are made
+    """
+    import matplotlib
+
+    path = Path(path)
+    written = []
+    # No dates and no random names in the files: the same figure makes the same bytes.
+    metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not once a format
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name, "pdf.fonttype": 42}):
+        for suffix in FIGURE_FORMATS:
+            file = path.with_name(f"{path.name}.{suffix}")
+            options: dict[str, Any] = {"dpi": 300, "metadata": metadata[suffix]}
+            files.write_atomic(file, partial(figure.savefig, **options))
+            written.append(file)
+    return written
 
 
 def load(path: str | Path) -> Run:

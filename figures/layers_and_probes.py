@@ -18,7 +18,6 @@ from featurespace.plots.similarity import similarity_by_layer
 # %% Constants
 RUN = Path(os.environ.get("RUN", "runs/demo"))
 OUT = Path(os.environ.get("OUT", RUN / "paper"))
-FORMATS = ("pdf", "svg", "png")
 
 # %% Draw
 tables = fs.load(RUN).tables
@@ -28,7 +27,5 @@ panels = {
 }
 
 # %% Write
-OUT.mkdir(parents=True, exist_ok=True)
 for name, figure in panels.items():
-    for suffix in FORMATS:
-        figure.savefig(OUT / f"{name}.{suffix}", dpi=300)
+    fs.save_figure(figure, OUT / name)

@@ -1,5 +1,4 @@
 import shutil
-import sys
 
 import numpy as np
 import pandas as pd
@@ -29,7 +28,7 @@ FAST = {"image_size": 32, "only": "similarity"}
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """Figures take most of the time of a small run, and tests/plots draws them."""
-    monkeypatch.setattr(sys.modules[fs.analyze.__module__], "draw_figures", lambda run: [])
+    monkeypatch.setattr("featurespace.report.write.draw_figures", lambda run: [])
 
 
 def table_bytes(run):

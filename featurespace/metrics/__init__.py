@@ -70,6 +70,7 @@ _HOME = {
     "leep": "transferability",
     "linear_predictivity": "predictivity",
     "linear_predictivity_jackknife": "predictivity",
+    "linear_predictivity_matrices": "matrices",
     "linear_probe": "probe",
     "log_me": "transferability",
     "log_me_regression": "transferability",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_pair, narrow, unit_scaled
-from featurespace.metrics.ridge import ALPHAS, checked_penalties, ridge_path, rows_of_units
+from featurespace.metrics.ridge import ALPHAS, RidgeBasis, checked_penalties, ridge_basis, rows_of_units
 from featurespace.stats.blocks import block_jackknife, unit_blocks
 from featurespace.stats.checks import check_counts, check_generator
 from featurespace.stats.estimate import Estimate, check_level
@@ -152,43 +152,68 @@ def linear_predictivity_jackknife(
 def _prepared(X: Any, Y: Any, groups: Any, folds: int, rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
     """Return the scaled features, the unit and the fold of each sample, and what a unit is called."""
     X, Y = as_pair(X, Y)
+    codes, fold, unit = drawn_folds(len(X), groups, folds, rng)
+    return [predictor(X, "X"), predictor(Y, "Y"), codes, fold], unit
+
+
+def drawn_folds(n: int, groups: Any, folds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the unit and the fold of each of n samples, and what a unit is called."""
     check_counts(folds=folds)
     check_generator(rng)
-    codes, unit, count = resampling_units(groups, len(X))
+    codes, unit, count = resampling_units(groups, n)
     if not 2 <= folds <= count:
         raise ValueError(
             f"folds is {folds}; with {count} {unit}{'' if count == 1 else 's'} it must lie between 2 and {count}"
         )
-    # rotations into at most n columns change no prediction and no sum over columns
-    Zx, Zy = narrow(unit_scaled(X, "X")), narrow(unit_scaled(Y, "Y"))
-    return [Zx, Zy, codes, unit_blocks(codes, blocks=folds, rng=rng)], unit
+    return codes, unit_blocks(codes, blocks=folds, rng=rng), unit
+
+
+def predictor(X: np.ndarray, name: str) -> np.ndarray:
+    """Return features scaled, in at most n columns: rotations change no prediction and no sum over columns."""
+    return narrow(unit_scaled(X, name))
 
 
 def _unexplained(
     Zx: np.ndarray, Zy: np.ndarray, codes: np.ndarray, fold: np.ndarray, *, penalties: np.ndarray, unit: str
 ) -> float:
     """Return the squared error on samples of other folds, over that of the means of the training samples."""
-    if (Zy[0] == Zy).all():
-        raise ValueError("Y is constant without some samples, so that there is nothing to predict")
-    residual = total = 0.0
+    bases = bases_by_fold(Zx, codes, fold, unit)
+    return unexplained(Zx, Zy, bases, codes, fold, penalties=penalties)
+
+
+def bases_by_fold(Zx: np.ndarray, codes: np.ndarray, fold: np.ndarray, unit: str) -> list[RidgeBasis]:
+    """Return the basis of the training samples of each fold, in the order of the folds' numbers."""
     for held_out in np.unique(fold):
-        train = fold != held_out
-        if len(np.unique(codes[train])) < 2:
+        if len(np.unique(codes[fold != held_out])) < 2:
             raise ValueError(
                 f"one {unit} is left to train on; choosing alpha needs two: take more folds than {fold.max() + 1}, or more {unit}s"
             )
-        predicted, mean = _predict(Zx[train], Zy[train], Zx[~train], codes[train], penalties)
+    return [ridge_basis(Zx[fold != held_out]) for held_out in np.unique(fold)]
+
+
+def unexplained(
+    Zx: np.ndarray, Zy: np.ndarray, bases: Sequence[RidgeBasis], codes: np.ndarray, fold: np.ndarray,
+    *, penalties: np.ndarray,
+) -> float:  # fmt: skip
+    """Return the share of Y's sum of squares that the predictions of the folds leave."""
+    if (Zy[0] == Zy).all():
+        raise ValueError("Y is constant without some samples, so that there is nothing to predict")
+    residual = total = 0.0
+    for held_out, basis in zip(np.unique(fold), bases):
+        train = fold != held_out
+        predicted, mean = _predict(basis, Zx, Zy[train], train, codes[train], penalties)
         residual += float(np.square(Zy[~train] - predicted).sum())
         total += float(np.square(Zy[~train] - mean).sum())
     return residual / total
 
 
 def _predict(
-    X: np.ndarray, Y: np.ndarray, new: np.ndarray, codes: np.ndarray, penalties: np.ndarray
+    basis: RidgeBasis, Zx: np.ndarray, Y: np.ndarray, train: np.ndarray, codes: np.ndarray, penalties: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the predictions for new rows with the penalty that predicts units left out best, and the mean of Y."""
-    path = ridge_path(X, Y)
-    scale = path.squares.sum() / X.shape[1]
+    """Return the predictions for held-out rows with the penalty that predicts units left out best, and the mean of Y."""
+    path = basis.path(Zx[train], Y)
+    new = Zx[~train]
+    scale = path.squares.sum() / Zx.shape[1]
     if scale == 0:
         return np.broadcast_to(path.mean_y, (len(new), Y.shape[1])), path.mean_y
     units = rows_of_units(codes)

@@ -70,13 +70,37 @@ class RidgePath:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class RidgeBasis:
+    """What ridge regression takes of the features alone: the same for every target.
+
+    Parameters
+    ----------
+    mean : (d,) means of the features
+    axes : (d, r) orthonormal, r = min(n, d)
+    squares : (r,) sums of squares along the axes
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    squares: np.ndarray
+
+    def path(self, X: np.ndarray, Y: np.ndarray) -> RidgePath:
+        """Return the regression of Y (n, t) on X (n, d), the features that the basis is of."""
+        mean_y = Y.mean(axis=0)
+        coordinates, targets = (X - self.mean) @ self.axes, Y - mean_y
+        return RidgePath(self.mean, mean_y, self.axes, self.squares, coordinates, targets, coordinates.T @ targets)
+
+
+def ridge_basis(X: np.ndarray) -> RidgeBasis:
+    """Return the one eigendecomposition that every target and every penalty shares."""
+    mean = X.mean(axis=0)
+    return RidgeBasis(mean, *principal_axes(X - mean))
+
+
 def ridge_path(X: np.ndarray, Y: np.ndarray) -> RidgePath:
     """Return the regression of Y (n, t) on X (n, d) for every penalty at once; X is not constant."""
-    mean_x, mean_y = X.mean(axis=0), Y.mean(axis=0)
-    X, Y = X - mean_x, Y - mean_y
-    axes, squares = principal_axes(X)
-    coordinates = X @ axes
-    return RidgePath(mean_x, mean_y, axes, squares, coordinates, Y, coordinates.T @ Y)
+    return ridge_basis(X).path(X, Y)
 
 
 def rows_of_units(codes: np.ndarray) -> list[np.ndarray]:

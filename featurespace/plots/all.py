@@ -12,11 +12,36 @@ from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, geometry_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
 from featurespace.plots.few_shot import accuracy_by_shots
+from featurespace.plots.pairwise import pairwise_pages
+from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_pages
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
+from featurespace.tables.convergence_time import PREFIX
 
 
 def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of everything that the tables hold, in the order of the report."""
+    if "comparison" in tables:
+        yield from _of_runs(tables)
+    if "layers" in tables:
+        yield from _of_features(tables)
+
+
+def _of_runs(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+    colours = pretraining_colours(tables["runs"]["pretraining"])
+    for name, figure in pairwise_pages(tables["comparison"]):
+        yield f"pairwise_{safe_name(name)}", figure
+    summary = tables["runs_summary"]
+    scores = summary[~summary["metric"].str.startswith(PREFIX)]  # times have a figure of their own
+    for name, figure in score_pages(scores, tables["runs"]):
+        yield f"scores_{safe_name(name)}", figure
+    if "time_to_convergence" in tables:
+        yield "time_to_convergence", convergence_bars(tables["time_to_convergence"], colours)
+    if "loss_curves" in tables:
+        yield "loss_curves_samples", loss_curves(tables["loss_curves"], colours)
+        yield "loss_curves_epochs", loss_curves(tables["loss_curves"], colours, over="epoch")
+
+
+def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     layers = tables["layers"]
     similarity = tables.get("similarity")
     if similarity is not None and len(similarity):

@@ -30,6 +30,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 CONTROL = "#8A8A8A"
 MARKERS = "osD^vP*Xph"
 LAYER_CHARACTERS = 24
+NAME_CHARACTERS = 16  # of a pretraining's name below a bar
 CHARACTER_MM = 1.45  # width of a character of legend text, rather wide
 LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
@@ -136,6 +137,27 @@ def layer_names(layers: pd.DataFrame, model: str) -> list[str]:
 def shortened_layer(name: str) -> str:
     """Return a layer's name, its middle left out where it is longer than a panel has room for."""
     return name if len(name) <= LAYER_CHARACTERS else f"{name[:8]}…{name[9 - LAYER_CHARACTERS :]}"
+
+
+def shortened_name(name: str) -> str:
+    """Return the name of a pretraining or an arm, its end left out where it is longer than a panel has room for."""
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
+
+
+def label_names(axes: Axes, names: Iterable[str], *, room_mm: float) -> None:
+    """Write names below positions 0, 1, 2, ...: upright, slanted, or where they are long on end.
+
+    ``room_mm`` is the distance of two positions.
+    """
+    names = [shortened_name(name) for name in names]
+    longest = max(map(len, names)) * CHARACTER_MM
+    if longest <= room_mm:
+        axes.set_xticks(range(len(names)), names)
+    elif longest <= 1.2 * room_mm:
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.tick_params(axis="x", length=0)
 
 
 def label_layers(axes: Axes, names: Iterable[str], *, room_mm: float, which: str = "x") -> None:

@@ -11,6 +11,9 @@ import jinja2
 from PIL import Image
 
 from featurespace.errors import FeaturespaceError
+from featurespace.files import safe_name
+from featurespace.report import comparison
+from featurespace.report.comparison import comparison_tables
 from featurespace.report.findings import Finding
 from featurespace.report.tables import report_tables
 from featurespace.run import Run
@@ -88,6 +91,29 @@ CAPTIONS = {
 }
 
 
+def draw_figures(run: Run) -> list[str]:
+    """Draw every figure that the tables of a run hold, write them, and return their names in order.
+
+    Of a comparison of runs the table of results is written too, in LaTeX and HTML, one an experiment.
+    """
+    from featurespace.plots.all import figures
+    from featurespace.report.paper_tables import results, to_html, to_latex
+    from featurespace.tables.convergence_time import PREFIX
+
+    names = []
+    for name, figure in figures(run.tables):
+        run.write_figure(name, figure)
+        names.append(name)
+    if "comparison" in run.tables:
+        summary, comparisons = run.tables["runs_summary"], run.tables["comparison"]
+        scores = summary[~summary["metric"].str.startswith(PREFIX)]
+        for experiment, rows in scores.groupby("experiment", sort=False):
+            table = results(rows, comparisons)
+            run.write_text(f"figures/results_{safe_name(str(experiment))}.tex", to_latex(table))
+            run.write_text(f"figures/results_{safe_name(str(experiment))}.html", to_html(table))
+    return names
+
+
 def write_report(run: Run) -> None:
     """Write ``report.html`` from the run's tables, figures, summary and provenance."""
     environment = jinja2.Environment(
@@ -100,7 +126,8 @@ def write_report(run: Run) -> None:
     summary = run.summary
     found = [Finding(**each) for each in summary["findings"]]
     run.write_text("report.html", template.render(
-        title=" / ".join(summary["models"]), summary=summary, lead=_lead(found), provenance=provenance, findings=found,
+        title=" / ".join(summary["models" if "models" in summary else "pretrainings"]), summary=summary, lead=_lead(found),
+        provenance=provenance, findings=found,
         sections=list(_sections(run, found)), match=_match_rows(run), total=sum(provenance["seconds"].values()),
     ))  # fmt: skip
 
@@ -115,7 +142,9 @@ def _lead(found: list[Finding]) -> list[Finding]:
 
 
 def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
-    for title, explanation, table, prefixes in CHAPTERS:
+    of_runs = "comparison" in run.tables
+    tables_of = comparison_tables if of_runs else report_tables
+    for title, explanation, table, prefixes in comparison.CHAPTERS if of_runs else CHAPTERS:
         if table not in run.tables:
             continue
         figures = [
@@ -124,11 +153,11 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
             if name.startswith(prefixes)
         ]
         own = [each._asdict() for each in found if each.table == table]
-        yield Section(title, explanation, own, figures, [each for each in report_tables(run, table) if each["rows"]])
+        yield Section(title, explanation, own, figures, [each for each in tables_of(run, table) if each["rows"]])
 
 
 def _figure(run: Run, name: str, sentences: list[str]) -> dict[str, str]:
-    caption = next(text for prefix, text in CAPTIONS.items() if name.startswith(prefix))
+    caption = next(text for prefix, text in (CAPTIONS | comparison.CAPTIONS).items() if name.startswith(prefix))
     file = run.figure_path(name)
     if not file.is_file():
         raise FeaturespaceError(f"{file} is missing; `featurespace figures {run.path}` draws it again")

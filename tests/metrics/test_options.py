@@ -36,6 +36,7 @@ CALLS = {
     "StreamingCKA": (),
     "linear_predictivity": (X, Y),
     "linear_predictivity_jackknife": (X, Y),
+    "linear_predictivity_matrices": ([[X], [Y]],),
     "continuity": (X, Y),
     "trustworthiness": (X, Y),
     "knn_preservation": (X, Y),
@@ -60,6 +61,7 @@ CALLS = {
     "two_sample_blocks": (40, 40),
     "bootstrap_weights": (None, 40),
     "permute_units": (),
+    "bootstrap_difference": (X[:, 0], Y[:, 0]),
     "per_class": (lambda A, B: float(A.mean() - B.mean()), X, Y, LABELS, LABELS),
 }
 GIVEN = {"k": 3, "count": 20, "chosen": 10, "permutations": 9, "seed": 0, "draws": 10, "least": 2, "shots": (1, 2)}

@@ -3,7 +3,12 @@ import pytest
 import torch
 from oracles import predictivity as oracle
 
-from featurespace.metrics import linear_predictivity, linear_predictivity_jackknife
+from featurespace.metrics import (
+    linear_predictivity,
+    linear_predictivity_jackknife,
+    linear_predictivity_matrices,
+    predictivity,
+)
 from featurespace.stats.blocks import unit_blocks
 
 
@@ -149,3 +154,50 @@ def test_no_interval_has_a_reason(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+@pytest.fixture
+def models(rng):
+    shared = rng.standard_normal((40, 3))
+    return [
+        [np.c_[shared, rng.standard_normal((40, d - 3))] @ rng.standard_normal((d, d)) + 1 for d in widths]
+        for widths in ((4, 9), (60,))
+    ]
+
+
+@pytest.mark.parametrize("groups, folds", [(None, 5), (np.arange(40) // 4, 3)])
+def test_matrices_are_the_function_itself_in_both_directions(models, groups, folds):
+    options = {"groups": groups, "folds": folds}
+    found = dict(linear_predictivity_matrices(models, rng=np.random.default_rng(7), **options))
+    assert list(found) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for (i, j), values in found.items():
+        expected = [[value(X, Y, seed=7, **options) for Y in models[j]] for X in models[i]]
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+    assert abs(found[0, 1] - found[1, 0].T).max() > 0.01  # one direction is not the other
+
+
+def test_matrices_decompose_each_layer_once_a_fold(models, monkeypatch):
+    made = []
+    kept = predictivity.ridge_basis
+    monkeypatch.setattr(predictivity, "ridge_basis", lambda X: made.append(X.shape) or kept(X))
+    pairs = [(1, 0), (0, 1), (1, 0)]
+    found = list(linear_predictivity_matrices(models, rng=np.random.default_rng(0), folds=4, pairs=pairs))
+    assert [pair for pair, _ in found] == pairs and len(made) == 3 * 4
+    np.testing.assert_array_equal(found[0][1], found[2][1])
+
+
+@pytest.mark.parametrize(
+    "change, options, message",
+    [
+        (lambda m: m, {"folds": 41}, "folds is 41; with 40 samples it must lie between 2 and 40"),
+        (lambda m: m, {"pairs": [(0, 2)]}, r"pairs hold \(0, 2\); there are 2 models"),
+        (lambda m: [m[0], []], {}, r"a model of the pair \(0, 1\) has no layers"),
+        (lambda m: [m[0], [m[1][0] * 0]], {}, "layer 0 of model 1 is constant"),
+        (lambda m: [m[0], [m[1][0][:9]]], {}, "layer 1 of model 0 has 40 rows and layer 0 of model 1 9"),
+        (lambda m: m, {"rng": 3}, "rng is"),
+        (lambda m: m, {"groups": np.arange(40) // 20, "folds": 2}, "one group is left to train on"),
+    ],
+)
+def test_errors_of_the_matrices_name_the_reason(models, change, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        list(linear_predictivity_matrices(change(models), **{"rng": np.random.default_rng(0)} | options))

@@ -1,0 +1,74 @@
+"""The command `featurespace compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from featurespace import arguments
+
+FILE = {"metavar": "FILE", "show_default": False, "parser": arguments.a_path}
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Runs tables (CSV or Parquet): experiment, pretraining, task, run, metric, value.", **FILE),
+    ],
+    out: Annotated[Path, arguments.path_option("--out", help="The directory to write.")],
+    adjust: Annotated[
+        Path | None,
+        arguments.path_option("--adjust", help="YAML file of pretrainings moved to another size.", metavar="FILE"),
+    ] = None,
+    curves: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--curves", help="Curves table (.., epoch, metric, value): time to convergence; several times.", **FILE
+        ),
+    ] = None,
+    losses: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--losses", help="Table of training losses (.., epoch, step, samples, loss); several times.", **FILE
+        ),
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Tests that Holm's correction counts together: those of one experiment,task,metric, or all."),
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Size of the tests; intervals have level 1 - alpha.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="A difference below this, in percent, would not matter (equivalence).")
+    ] = None,
+    power: Annotated[float | None, typer.Option(help="Power by which the runs needed are counted.")] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Standard deviations: population (ddof 0) or sample (ddof 1).")
+    ] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of the bootstrap.")] = None,
+    lower_is_better: Annotated[
+        list[str] | None, typer.Option(help="Pattern of metrics whose smaller values are better; several times.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    quiet: arguments.Quiet = False,
+    json_output: arguments.Json = False,
+) -> None:
+    """Compare pretrainings by the results of their runs: tests, intervals, sizes of effects, figures and a report."""
+    import json
+
+    from featurespace.comparing import compare as job
+
+    given: dict[str, Any] = {
+        "adjust": adjust, "curves": curves, "losses": losses, "family": family, "alpha": alpha, "margin": margin,
+        "power": power, "std": std, "draws": draws, "lower_is_better": lower_is_better, "seed": seed,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value not in (None, [])}
+    run = job(runs, out, progress=arguments.make_progress(quiet=quiet or json_output), **options)
+    if json_output:
+        typer.echo(json.dumps({"report": str(run.report), **run.summary}, indent=2))
+        return
+    if not quiet:
+        for finding in run.summary["findings"]:
+            typer.echo(f"- {finding['sentence']}")
+    typer.echo(f"Report: {run.report.resolve()}")

@@ -1,0 +1,141 @@
+"""Sentences and tables on the comparison of pretrainings by their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from featurespace.report.findings import Finding
+from featurespace.report.numbers import number, with_interval
+from featurespace.run import Run
+from featurespace.tables.comparison import PLACE, claims_lost
+
+# Title, what the numbers mean and when they mislead, the table the findings come from, prefixes of its figures.
+CHAPTERS = (
+    ("Comparison", "Each pretraining was finetuned several times. Two are compared by Welch's t-test over their runs, corrected by "
+     "Holm within a family of tests; not shown does not mean equal. Equivalent means that the difference is shown to lie within "
+     "the margin. Intervals speak of further runs on the same images, not of other images.", "comparison", ("pairwise", "scores")),
+    ("Time to convergence", "The first epoch from which the validation score lies within 0.5 % of its final level. It says when a "
+     "training could have been stopped, not how good it is.", "time_to_convergence", ("time_to_convergence",)),
+    ("Losses", "The training loss, mean over runs; bands are one standard deviation.", "loss_curves", ("loss_curves",)),
+)  # fmt: skip
+
+CAPTIONS = {
+    "pairwise": "Difference of row and column in percent, and Welch's p, not corrected; a star stays significant after Holm's "
+    "correction. Blue: the row is better.",
+    "scores": "Mean and standard deviation of the runs; points are runs.",
+    "time_to_convergence": "Epochs to convergence, mean and 95 % interval over runs.",
+    "loss_curves": "Training loss, mean over runs.",
+}
+
+
+def comparison_findings(run: Run) -> list[Finding]:
+    """Return the findings in reading order: who is ahead, what is lost by correction, what more runs would show."""
+    table, summary = run.tables["comparison"], run.tables["runs_summary"]
+    found = []
+    for key, rows in table.groupby(PLACE, sort=False):
+        place = f"{key[1]} ({key[2].replace('_', ' ')}, {key[0]})"
+        own = summary[(summary[PLACE] == list(key)).all(axis=1)]
+        found.append(_ahead(place, rows, own))
+    for row in claims_lost(table):
+        sentence = (
+            f"{row['task']} ({row['metric'].replace('_', ' ')}, {row['experiment']}): {row['a']} against {row['b']}, "
+            f"{percent(row['delta_percent'])}, is significant alone (p = {number(row['p_value'])}) but not among the "
+            f"{row['n_family']} tests of its family (p = {number(row['p_holm'])})."
+        )
+        found.append(Finding("comparison", str(row["experiment"]), sentence, False))
+    return found
+
+
+def _ahead(place: str, rows: pd.DataFrame, summary: pd.DataFrame) -> Finding:
+    higher = bool(rows["higher_is_better"].iloc[0])
+    best = summary.loc[summary["mean"].idxmax() if higher else summary["mean"].idxmin()]
+    mean = with_interval(pd.Series({**best, "value": best["mean"]}))
+    against = rows[rows["a"] == best["pretraining"]]
+    lead = f"{place}: {best['pretraining']} has the {'highest' if higher else 'lowest'} mean, {mean}, n = {best['n']}"
+    word, won = ("higher", "a higher") if higher else ("lower", "b higher")
+    groups = {
+        f"shown to be {word} than": against["verdict"].str.startswith(won),
+        "equivalent to": against["verdict"] == "equivalent",
+        "not shown to differ from": against["verdict"] == "not shown",
+        "not compared by a test with": against["verdict"] == "no test",
+    }  # fmt: skip
+    parts = [
+        f"{words} {', '.join(f'{row.b} ({percent(row.delta_percent)})' for row in against[chosen].itertuples())}"
+        for words, chosen in groups.items()
+        if chosen.any()
+    ]
+    return Finding(
+        "comparison", place, f"{lead}; {'; '.join(parts)}.{_needed(against)}", bool(groups[next(iter(groups))].any())
+    )
+
+
+def _needed(against: pd.DataFrame) -> str:
+    """Return how many runs the smallest difference that is not shown would need."""
+    open_ = against[(against["verdict"] == "not shown") & against["runs_needed"].notna()]
+    if open_.empty:
+        return ""
+    row = open_.loc[open_["delta_percent"].abs().idxmin()]
+    runs = "more than a thousand million" if row["runs_needed"] > 1e9 else f"{row['runs_needed']:,.0f}"
+    return (
+        f" With {row['n_a']} and {row['n_b']} runs a difference of {row['detectable_percent']:.2g} % would be found four times in "
+        f"five; that from {row['b']}, {percent(row['delta_percent'])}, would need {runs} runs of each."
+    )
+
+
+def comparison_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
+    """Yield title, columns and rows of the tables of a chapter."""
+    if name == "comparison":
+        for key, rows in run.tables["comparison"].groupby(PLACE, sort=False):
+            yield {
+                "title": f"{key[0]}: {key[1]}, {key[2].replace('_', ' ')}",
+                "columns": ["a", "b", "mean a", "mean b", "a less b", "Welch's p", "after Holm", "paired p", "Hedges' g",
+                            "runs needed", "verdict"],
+                "rows": [_row(row) for _, row in rows.iterrows() if _first(rows, row)],
+            }  # fmt: skip
+    elif name == "time_to_convergence":
+        table = run.tables[name].assign(value=lambda rows: rows["epochs"])
+        yield {
+            "title": "Epochs to convergence (95 % interval over runs)",
+            "columns": ["experiment", "pretraining", "task", "metric", "epochs", "n"],
+            "rows": [[*(row[each] for each in ("experiment", "pretraining", "task", "metric")), with_interval(row), row["n"]]
+                     for _, row in table.iterrows()],
+        }  # fmt: skip
+
+
+def _first(rows: pd.DataFrame, row: pd.Series) -> bool:
+    """Whether the row is the first of the two on its pair."""
+    names = list(dict.fromkeys([*rows["a"], *rows["b"]]))
+    return names.index(row["a"]) < names.index(row["b"])
+
+
+def _row(row: pd.Series) -> list[str]:
+    effect = (
+        f"{row['effect_size']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+        if pd.notna(row["effect_size"])
+        else ""
+    )
+    needed = "" if pd.isna(row["runs_needed"]) else f"{row['runs_needed']:,.0f}"
+    means = (
+        f"{number(row[f'mean_{side}'], 4)}" + ("" if pd.isna(row[f"std_{side}"]) else f" ± {number(row[f'std_{side}'], 4)}")
+        + f" (n = {row[f'n_{side}']})"
+        for side in "ab"
+    )  # fmt: skip
+    p = ("" if pd.isna(row[each]) else number(row[each]) for each in ("p_value", "p_holm", "p_paired"))
+    return [
+        row["a"],
+        row["b"],
+        *means,
+        percent(row["delta_percent"]),
+        *p,
+        effect,
+        needed,
+        row["note"] or row["verdict"],
+    ]
+
+
+def percent(value: float) -> str:
+    """Return a difference in percent with its sign."""
+    return "" if pd.isna(value) else f"{value:+.3g} %".replace("-", "\N{MINUS SIGN}")

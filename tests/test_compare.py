@@ -1,0 +1,172 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import featurespace as fs
+from featurespace.cli import app
+from featurespace.errors import FeaturespaceError
+
+KEYS = ["experiment", "pretraining", "task", "run"]
+
+
+def write_inputs(folder, *, runs=4, epochs=20, seed=0):
+    """Runs, curves and losses of three pretrainings on two tasks, and an adjustment."""
+    rng = np.random.default_rng(seed)
+    rows, curves, losses = [], [], []
+    for place, name in enumerate(("scratch", "photos", "ct")):
+        for task in ("xray", "mri"):
+            for run in range(runs):
+                key = ["E1", name, task, run]
+                rows.append([*key, "acc", 0.7 + 0.05 * place + rng.normal(0, 0.01)])
+                for epoch in range(epochs):
+                    level = 1 - np.exp(-(epoch + 1) / (5 - place))
+                    curves.append([*key, epoch, "acc", level + rng.normal(0, 0.001)])
+                    losses.append([*key, epoch, 10 * (epoch + 1), 640 * (epoch + 1), 1.2 - level])
+    files = {"runs": folder / "runs.csv", "curves": folder / "curves.csv", "losses": folder / "losses.csv"}
+    pd.DataFrame(rows, columns=[*KEYS, "metric", "value"]).to_csv(files["runs"], index=False)
+    pd.DataFrame(curves, columns=[*KEYS, "epoch", "metric", "value"]).to_csv(files["curves"], index=False)
+    pd.DataFrame(losses, columns=[*KEYS, "epoch", "step", "samples", "loss"]).to_csv(files["losses"], index=False)
+    files["adjust"] = folder / "adjust.yaml"
+    files["adjust"].write_text(
+        "adjustments: [{name: ct2, small: {pretraining: photos, size: 10}, large: {pretraining: ct, size: 30}, factor: 2}]\n"
+    )
+    return files
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    files = write_inputs(folder)
+    arguments = ["compare", str(files["runs"]), "--out", str(folder / "out"), "--draws", "1000"]
+    for name in ("curves", "losses", "adjust"):
+        arguments += [f"--{name}", str(files[name])]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return folder, arguments, result
+
+
+def test_the_command_makes_a_run_directory(made):
+    folder, _, result = made
+    run = fs.load(folder / "out")
+    assert set(run.tables) == {"comparison", "loss_curves", "runs", "runs_summary", "time_to_convergence"}
+    assert list(dict.fromkeys(run.tables["runs"]["pretraining"])) == ["scratch", "photos", "ct2", "ct"]
+    assert (
+        len(run.tables["comparison"]) == 2 * 2 * 6 + 2 * 2 * 3
+    )  # two tasks of four, and of their epochs to convergence three
+    assert "- xray (acc, E1): ct has the highest mean" in result.stdout and "Report: " in result.stdout
+    assert sorted(run.verify())[:2] == ["config.yaml", "figures/loss_curves_epochs.pdf"]
+    assert {"pairwise_E1", "scores_E1", "time_to_convergence", "loss_curves_samples", "loss_curves_epochs"} == set(
+        run.summary["figures"]
+    )
+    assert (run.path / "figures" / "results_E1.tex").read_text().startswith(r"\begin{tabular}{lcc}")
+    report = run.report.read_text(encoding="utf-8")
+    for text in ("Comparison", "Time to convergence", "Losses", "ct has the highest mean", "runs.csv, SHA-256"):
+        assert text in report
+    assert "Models and data" not in report
+
+
+def test_time_to_convergence_is_compared_too_and_lower_is_better(made):
+    table = fs.load(made[0] / "out").tables["comparison"]
+    epochs = table[table["metric"] == "epochs_to_convergence acc"]
+    assert (
+        not epochs["higher_is_better"].any() and (epochs.query("a == 'ct' and b == 'scratch'")["difference"] < 0).all()
+    )
+
+
+def test_figures_and_report_can_be_made_again(made):
+    folder, *_ = made
+    for command in ("figures", "report"):
+        result = CliRunner().invoke(app, [command, str(folder / "out")])
+        assert result.exit_code == 0, result.output
+    assert CliRunner().invoke(app, ["verify", str(folder / "out")]).exit_code == 0
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures take most of the time; `made` draws them all."""
+    monkeypatch.setattr("featurespace.report.write.draw_figures", lambda run: [])
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_same_command_again_gives_the_same_bytes_and_more_runs_other_tables(tmp_path):
+    files = write_inputs(tmp_path)
+    options = {"draws": 1000, "curves": files["curves"]}
+    run = fs.compare(files["runs"], tmp_path / "out", **options)
+    before = {file.name: file.read_bytes() for file in (run.path / "tables").iterdir()}
+    fs.compare(files["runs"], tmp_path / "out", **options)
+    assert before == {file.name: file.read_bytes() for file in (run.path / "tables").iterdir()}
+    write_inputs(tmp_path, runs=5)
+    fs.compare(files["runs"], tmp_path / "out", **options)
+    assert set(run.tables["comparison"]["n_a"]) == {5} and run.verify()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_another_configuration_or_another_kind_of_run_is_not_overwritten(tmp_path):
+    files = write_inputs(tmp_path)
+    fs.compare(files["runs"], tmp_path / "out", draws=1000)
+    with pytest.raises(
+        FeaturespaceError, match="out holds another run .family: .* there, .* now.; choose another --out"
+    ):
+        fs.compare(files["runs"], tmp_path / "out", draws=1000, family="all")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text("models: [resnet18]\ndata: [x=y]\n")
+    with pytest.raises(FeaturespaceError, match="other holds another run .its config.yaml is none of a comparison"):
+        fs.compare(files["runs"], tmp_path / "other")
+    (tmp_path / "foreign" / "tables").mkdir(parents=True)
+    with pytest.raises(FeaturespaceError, match="foreign is not empty and no run of ours"):
+        fs.compare(files["runs"], tmp_path / "foreign")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"family": "seed"}, "part of a family 'seed' is not known; allowed: experiment, task, metric, all"),
+        ({"alpha": 0}, "option 'alpha': .*greater than 0"),
+        ({"margin": -1}, "option 'margin'"),
+        ({"power": 1}, "option 'power'"),
+        ({"std": "robust"}, "option 'std': .*'population' or 'sample'"),
+        ({"draws": 10}, "option 'draws'"),
+        ({"colour": 1}, "unknown option 'colour'"),
+        ({"adjust": "nothing.yaml"}, "nothing.yaml cannot be read as YAML .it does not exist"),
+        ({"curves": ["nothing.csv"]}, "nothing.csv does not exist; name a curves table"),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_written(tmp_path, options, message):
+    files = write_inputs(tmp_path)
+    with pytest.raises(FeaturespaceError, match=message):
+        fs.compare(files["runs"], tmp_path / "out", **options)
+    assert not (tmp_path / "out" / "config.yaml").exists()
+
+
+def test_curves_too_short_or_with_gaps_are_named(tmp_path):
+    files = write_inputs(tmp_path, epochs=9)
+    with pytest.raises(
+        FeaturespaceError, match="the curve of experiment E1, .*: the curve has 9 epochs; at least 10 are needed"
+    ):
+        fs.compare(files["runs"], tmp_path / "out", curves=files["curves"])
+    table = pd.read_csv(write_inputs(tmp_path)["curves"])
+    table.drop(index=3).to_csv(files["curves"], index=False)
+    with pytest.raises(
+        FeaturespaceError, match="pretraining scratch, .*run 0 has no epoch 3; epochs count from 0 without gaps"
+    ):
+        fs.compare(files["runs"], tmp_path / "out", curves=files["curves"])
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_json_and_errors_of_the_command(made, tmp_path):
+    folder, arguments, _ = made
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert json.loads(result.stdout)["pretrainings"] == ["scratch", "photos", "ct2", "ct"]
+    result = CliRunner().invoke(app, ["compare", str(folder / "nothing.csv"), "--out", str(tmp_path / "x")])
+    assert isinstance(result.exception, FeaturespaceError)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_one_run_each_is_compared_without_tests(tmp_path):
+    files = write_inputs(tmp_path, runs=1)
+    run = fs.compare(files["runs"], tmp_path / "out")
+    assert set(run.tables["comparison"]["verdict"]) == {"no test"}
+    assert "not compared by a test with scratch" in run.report.read_text(encoding="utf-8")
