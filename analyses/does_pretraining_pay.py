@@ -2,7 +2,8 @@
 
 Makes the demo's images, pretrains twice, finetunes each of the four starts on the six axial levels of the head with 10 %
 and 100 % of the training images and three seeds, and compares the test accuracies by Welch tests with Holm's correction.
-Writes `runs.csv` and `does_pretraining_pay.csv` into RUN; run again, it goes on where it stopped.
+Writes `runs.csv`, `does_pretraining_pay.csv` and a directory `comparison` with tables, figures and a report into RUN; run again, it
+goes on where it stopped.
 
     RUN=runs/pays python analyses/does_pretraining_pay.py
 """
@@ -12,21 +13,16 @@ import itertools
 import os
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from scipy.stats import ttest_ind
-
 import featurespace as fs
 from featurespace.data.demo import write_mri, write_photographs
 from featurespace.demo import ARCH, imagenet_weights
 from featurespace.progress import RichProgress
-from featurespace.stats import holm
 
 # %% Constants
 RUN = Path(os.environ.get("RUN", "runs/pays"))
-EPOCHS = int(os.environ.get("EPOCHS", "10"))  # of pretraining
+EPOCHS = int(os.environ.get("EPOCHS", "7"))  # of pretraining
 SEEDS = range(int(os.environ.get("SEEDS", "3")))
-FRACTIONS = {0.1: 20, 1.0: 3}  # of the training images, and epochs over them
+FRACTIONS = {0.1: 10, 1.0: 3}  # of the training images, and epochs over them
 SHARED = {"image_size": 64, "loggers": ()}
 RUN.mkdir(parents=True, exist_ok=True)
 progress = RichProgress()
@@ -55,19 +51,11 @@ for (name, model), (fraction, epochs), seed in itertools.product(starts.items(),
     )  # fmt: skip
     fs.finetune(config, progress=progress)
 
-# %% The table: every two starts, by Welch's test over the seeds
-runs = pd.read_csv(RUN / "runs.csv").query("metric == 'accuracy'")
-rows = []
-for task, (a, b) in itertools.product(runs["task"].unique(), itertools.combinations(starts, 2)):
-    x, y = (runs.query("task == @task and pretraining == @each")["value"].to_numpy() for each in (a, b))
-    test = ttest_ind(x, y, equal_var=False) if min(len(x), len(y)) > 1 else None
-    low, high = test.confidence_interval() if test else (np.nan, np.nan)
-    rows.append([task, a, b, x.mean(), y.mean(), x.mean() - y.mean(), low, high, test.pvalue if test else np.nan, len(x)])
-table = pd.DataFrame(rows, columns=["task", "a", "b", "mean_a", "mean_b", "difference", "ci_low", "ci_high", "p_value", "n"])
-table["p_holm"] = holm(table["p_value"])
-ahead = np.where(table["difference"] > 0, table["a"], table["b"])
-table["shown"] = np.where(table["p_holm"] < 0.05, "better: " + pd.Series(ahead), "nothing shown")
-table
-
-# %% Write
+# %% The table: every two starts, by Welch's test over the seeds, with Holm's correction over the six pairs of a task
+run = fs.compare(RUN / "runs.csv", RUN / "comparison", progress=progress)
+table = run.tables["comparison"].query("metric == 'accuracy' and a < b")
 table.to_csv(RUN / "does_pretraining_pay.csv", index=False)
+table[["task", "a", "b", "mean_a", "mean_b", "difference", "welch_low", "welch_high", "p_holm", "verdict", "runs_needed"]]
+
+# %% In words
+[each["sentence"] for each in run.summary["findings"] if "(accuracy" in each["sentence"]]

@@ -8,9 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import featurespace as fs
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
 TRAINS = ROOT / "analyses" / "does_pretraining_pay.py"  # makes a directory of its own
+STUDY = ROOT / "analyses" / "published_study.py"  # reads logs
+OF_COMPARISONS = [
+    each for each in SCRIPTS if "featurespace compare" in each.read_text() and each.parent.name == "figures"
+]
 RECIPES = sorted(ROOT.glob("analyses/recipes/*.yaml"))
 
 
@@ -20,7 +26,7 @@ def test_the_one_that_trains_runs_and_goes_on(tmp_path):
     for _ in range(2):
         subprocess.run([sys.executable, TRAINS], check=True, capture_output=True, env=environment)
     table = pd.read_csv(tmp_path / "does_pretraining_pay.csv")
-    assert len(table) == 12 and set(table["shown"]) == {"nothing shown"}  # one seed shows nothing
+    assert len(table) == 12 and set(table["verdict"]) == {"no test"}  # one seed shows nothing
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
@@ -32,8 +38,42 @@ def test_a_recipe_is_a_configuration(recipe):
     assert checked(schema, read_yaml(recipe, schema)).image_size == 256
 
 
+@pytest.fixture(scope="module")
+def small_comparison(tmp_path_factory):
+    """A comparison of two pretrainings on the logs of a small study."""
+    folder = tmp_path_factory.mktemp("study")
+    for pretraining, score in (("Scratch", 0.6), ("SimCLR_R", 0.7)):
+        for run in range(3):
+            logs = folder / "logs" / "E1" / f"PT_{pretraining}_FT_R{f'_f{run}' if run else ''}"
+            logs.mkdir(parents=True)
+            (logs / "test.log").write_text(f"acc,avg_val_loss\n{score + run / 100},0.1\n")
+            (logs / "val.log").write_text("epoch,acc\n" + "".join(f"{epoch},{score}\n" for epoch in range(12)))
+            (logs / "train.log").write_text(
+                "epoch,step,loss\n" + "".join(f"{epoch},{epoch},0.5\n" for epoch in range(1, 13))
+            )
+    environment = {**os.environ, "LOGS": str(folder / "logs"), "OUT": str(folder / "out"), "ADJUST": ""}
+    subprocess.run([sys.executable, STUDY], check=True, capture_output=True, env=environment)
+    return folder / "out"
+
+
+def test_the_study_from_its_logs(small_comparison):
+    tables = fs.load(small_comparison).tables
+    assert set(tables) == {"comparison", "loss_curves", "runs", "runs_summary", "time_to_convergence"}
+    assert tables["comparison"].query("metric == 'acc'")["verdict"].tolist() == ["b higher", "a higher"]
+
+
+@pytest.mark.parametrize("script", OF_COMPARISONS, ids=lambda path: path.name)
+def test_figures_of_a_comparison(script, small_comparison, tmp_path):
+    environment = {**os.environ, "RUN": str(small_comparison), "OUT": str(tmp_path)}
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert {path.suffix for path in tmp_path.iterdir()} in ({".pdf", ".svg", ".png"}, {".tex", ".html"})
+
+
 @pytest.mark.parametrize(
-    "script", [each for each in SCRIPTS if each != TRAINS], ids=lambda path: str(path.relative_to(ROOT))
+    "script",
+    [each for each in SCRIPTS if each not in (TRAINS, STUDY, *OF_COMPARISONS)],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_it_runs(script, small_run, tmp_path):
     environment = {**os.environ, "RUN": str(small_run.path), "OUT": str(tmp_path)}

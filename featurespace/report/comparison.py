@@ -11,6 +11,7 @@ from featurespace.report.findings import Finding
 from featurespace.report.numbers import number, with_interval
 from featurespace.run import Run
 from featurespace.tables.comparison import PLACE, claims_lost
+from featurespace.tables.convergence_time import PREFIX
 
 # Title, what the numbers mean and when they mislead, the table the findings come from, prefixes of its figures.
 CHAPTERS = (
@@ -32,29 +33,51 @@ CAPTIONS = {
 
 
 def comparison_findings(run: Run) -> list[Finding]:
-    """Return the findings in reading order: who is ahead, what is lost by correction, what more runs would show."""
+    """Return the findings in reading order: how many comparisons show something, who is ahead, what is lost by correction."""
     table, summary = run.tables["comparison"], run.tables["runs_summary"]
     found = []
-    for key, rows in table.groupby(PLACE, sort=False):
-        place = f"{key[1]} ({key[2].replace('_', ' ')}, {key[0]})"
-        own = summary[(summary[PLACE] == list(key)).all(axis=1)]
-        found.append(_ahead(place, rows, own))
-    for row in claims_lost(table):
-        sentence = (
-            f"{row['task']} ({row['metric'].replace('_', ' ')}, {row['experiment']}): {row['a']} against {row['b']}, "
-            f"{percent(row['delta_percent'])}, is significant alone (p = {number(row['p_value'])}) but not among the "
-            f"{row['n_family']} tests of its family (p = {number(row['p_holm'])})."
-        )
-        found.append(Finding("comparison", str(row["experiment"]), sentence, False))
+    times = table["metric"].str.startswith(PREFIX)
+    for name, rows in (("comparison", table[~times]), ("time_to_convergence", table[times])):
+        for experiment, of in rows.groupby("experiment", sort=False):
+            found.append(_overview(name, str(experiment), of))
+            for key, own in of.groupby(PLACE, sort=False):
+                scores = summary[(summary[PLACE] == list(key)).all(axis=1)]
+                found.append(_ahead(name, key, own, scores))
+            found += [_lost(name, row) for row in claims_lost(of)]
     return found
 
 
-def _ahead(place: str, rows: pd.DataFrame, summary: pd.DataFrame) -> Finding:
+def _overview(name: str, experiment: str, rows: pd.DataFrame) -> Finding:
+    verdicts = rows["verdict"][[_first(rows, row) for _, row in rows.iterrows()]]
+    shown = int(verdicts.str.contains("higher").sum())
+    lost = len(list(claims_lost(rows)))
+    what = "scores" if name == "comparison" else "epochs to convergence"
+    sentence = (
+        f"{experiment}: of {len(verdicts):,} comparisons of {what}, {shown:,} show a difference after Holm's correction, "
+        f"{(verdicts == 'equivalent').sum():,} show that there is none that matters, and {lost:,} would be significant alone."
+    )
+    return Finding(name, experiment, sentence, shown > 0)
+
+
+def _lost(name: str, row: pd.Series) -> Finding:
+    sentence = (
+        f"{_place(tuple(row[PLACE]))}: {row['a']} against {row['b']}, {percent(row['delta_percent'])}, is significant alone "
+        f"(p = {number(row['p_value'])}) but not among the {row['n_family']} tests of its family (p = {number(row['p_holm'])})."
+    )
+    return Finding(name, str(row["experiment"]), sentence, False)
+
+
+def _place(key: tuple[str, str, str]) -> str:
+    experiment, task, metric = key
+    return f"{task} ({metric.replace('_', ' ')}, {experiment})"
+
+
+def _ahead(name: str, key: tuple[str, str, str], rows: pd.DataFrame, summary: pd.DataFrame) -> Finding:
     higher = bool(rows["higher_is_better"].iloc[0])
     best = summary.loc[summary["mean"].idxmax() if higher else summary["mean"].idxmin()]
     mean = with_interval(pd.Series({**best, "value": best["mean"]}))
     against = rows[rows["a"] == best["pretraining"]]
-    lead = f"{place}: {best['pretraining']} has the {'highest' if higher else 'lowest'} mean, {mean}, n = {best['n']}"
+    lead = f"{_place(key)}: {best['pretraining']} has the {'highest' if higher else 'lowest'} mean, {mean}, n = {best['n']}"
     word, won = ("higher", "a higher") if higher else ("lower", "b higher")
     groups = {
         f"shown to be {word} than": against["verdict"].str.startswith(won),
@@ -67,9 +90,8 @@ def _ahead(place: str, rows: pd.DataFrame, summary: pd.DataFrame) -> Finding:
         for words, chosen in groups.items()
         if chosen.any()
     ]
-    return Finding(
-        "comparison", place, f"{lead}; {'; '.join(parts)}.{_needed(against)}", bool(groups[next(iter(groups))].any())
-    )
+    sentence = f"{lead}; {'; '.join(parts)}.{_needed(against)}"
+    return Finding(name, key[0], sentence, bool(groups[f"shown to be {word} than"].any()))
 
 
 def _needed(against: pd.DataFrame) -> str:
@@ -80,8 +102,8 @@ def _needed(against: pd.DataFrame) -> str:
     row = open_.loc[open_["delta_percent"].abs().idxmin()]
     runs = "more than a thousand million" if row["runs_needed"] > 1e9 else f"{row['runs_needed']:,.0f}"
     return (
-        f" With {row['n_a']} and {row['n_b']} runs a difference of {row['detectable_percent']:.2g} % would be found four times in "
-        f"five; that from {row['b']}, {percent(row['delta_percent'])}, would need {runs} runs of each."
+        f" With {row['n_a']} and {row['n_b']} runs a difference of {row['detectable_percent']:.3g} % would be found with a power "
+        f"of {row['power']:.0%}; that from {row['b']}, {percent(row['delta_percent'])}, would need {runs} runs of each."
     )
 
 

@@ -88,7 +88,8 @@ def _row(
         **{f"{name}_a": value for name, value in _moments(x, config.ddof).items()},
         **{f"{name}_b": value for name, value in _moments(y, config.ddof).items()},
         "delta_percent": _percent(x.mean() - y.mean(), y.mean()), "difference": x.mean() - y.mean(),
-        "higher_is_better": not lower, "level": 1 - config.alpha, "unit": "run", "interval": "none", "n_pairs": 0,
+        "higher_is_better": not lower, "level": 1 - config.alpha, "power": config.power,
+        "unit": "run", "interval": "none", "n_pairs": 0,
         "margin": config.margin / 100 * (abs(x.mean()) + abs(y.mean())) / 2,
         "family": ", ".join(place[each] for each in config.family) or "all",
     }  # fmt: skip

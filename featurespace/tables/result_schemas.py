@@ -35,7 +35,7 @@ COMPARISON = Schema(
         "difference": "float64", "difference_low": "float64", "difference_high": "float64",
         "welch_low": "float64", "welch_high": "float64", "p_paired": "float64", "n_pairs": "int64",
         "p_equivalent": "float64", "p_equivalent_holm": "float64", "margin": "float64", "runs_needed": "float64",
-        "detectable_percent": "float64", "verdict": "string", "claim_lost": "bool", "higher_is_better": "bool",
+        "detectable_percent": "float64", "power": "float64", "verdict": "string", "claim_lost": "bool", "higher_is_better": "bool",
         "family": "string", "n_family": "int64", "interval": "string", "level": "float64", "unit": "string", "note": "string",
     },
     ("experiment", "task", "metric", "a", "b"),
