@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from featurespace.errors import FeaturespaceError
     from featurespace.exporting import export
     from featurespace.extraction import extract
+    from featurespace.indexing import index
     from featurespace.run import Run, load, save_figure
     from featurespace.training.finetune import finetune
     from featurespace.training.pretrain import pretrain
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "FeaturespaceError", "FinetuneConfig", "PretrainConfig", "Run", "__version__", "analyze", "compare", "export", "extract",
-    "finetune", "load", "pretrain", "save_figure",
+    "finetune", "index", "load", "pretrain", "save_figure",
 ]  # fmt: skip
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "export": "featurespace.exporting",
     "extract": "featurespace.extraction",
     "finetune": "featurespace.training.finetune",
+    "index": "featurespace.indexing",
     "load": "featurespace.run",
     "pretrain": "featurespace.training.pretrain",
     "save_figure": "featurespace.run",

@@ -126,6 +126,20 @@ def export(
 
 
 @app.command()
+def index(
+    data: Annotated[
+        str, typer.Argument(help="LABEL=PATH of a folder of images, or of a manifest.", show_default=False)
+    ],
+    out: Annotated[Path, arguments.path_option("--out", help="The manifest, .parquet or .csv.", metavar="FILE")],
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Write a manifest of a data set, so that later commands need not walk its folders."""
+    from featurespace.indexing import index as job
+
+    typer.echo(job(data, out, progress=arguments.make_progress(quiet=quiet)))
+
+
+@app.command()
 def inspect(
     target: Annotated[str, typer.Argument(help="A checkpoint file or a model spec.", show_default=False)],
     other: Annotated[

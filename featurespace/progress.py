@@ -42,8 +42,8 @@ class Progress:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     @contextmanager
-    def bar(self, description: str, total: int, unit: str) -> Iterator[Any]:
-        """Yield a function that is called with the number of units just done."""
+    def bar(self, description: str, total: int | None, unit: str) -> Iterator[Any]:
+        """Yield a function that is called with the number of units just done; None is a total nobody knows."""
         yield lambda count: None
 
     def say(self, message: str) -> None:
@@ -78,7 +78,7 @@ class RichProgress(Progress):
         self.console.print(f"[green]✓[/green] {name} [dim]{time.perf_counter() - start:.1f} s[/dim]")
 
     @contextmanager
-    def bar(self, description: str, total: int, unit: str) -> Iterator[Any]:
+    def bar(self, description: str, total: int | None, unit: str) -> Iterator[Any]:
         """Show a bar with units a second and the time left."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar

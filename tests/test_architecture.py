@@ -27,7 +27,7 @@ ORDER = [
     {"report"},
     {"plan"},
     {"inputs"},
-    {"analyze", "comparing", "exporting", "inspection"},
+    {"analyze", "comparing", "exporting", "indexing", "inspection"},
     {"demo", "extraction"},
     {"arguments"},
     {"cli_compare", "cli_train"},

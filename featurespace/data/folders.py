@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from featurespace.data.dataset import ImageData
@@ -15,21 +16,21 @@ IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 HIDDEN = (".", "__MACOSX")  # how names begin that no user means
 
 
-def open_folder(name: str, path: Path) -> ImageData:
-    """Return the images below ``path``.
+def open_folder(name: str, path: Path, advance: Callable[[int], object] = lambda count: None) -> ImageData:
+    """Return the images below ``path``; ``advance`` is called with the number of images just found.
 
     The first folder below ``path`` that an image lies in is its class. Where every first folder is named as a
     split (train, val, test), it is the split, and the next folder the class; two splits beside anything else are an
     error. Images straight in ``path`` have no label. Other files, links to folders and folders that cannot be read are
     passed over and counted; hidden ones silently.
     """
-    found, passed = _walk(path)
+    found, passed = _walk(path, advance)
     if not found:
         counted = "; ".join(_counted(passed)) or "it is empty"
         raise FeaturespaceError(
             f"data set {name!r}: no image in {path} ({counted}); images end in " + ", ".join(sorted(IMAGE_SUFFIXES))
         )
-    parts = [Path(relative).parts[:-1] for relative in found]
+    parts = [relative.split("/")[:-1] for relative in found]
     splits, others = _top_names(found)
     has_splits = bool(splits) and not others
     _refuse_mixture(name, path, splits, others)
@@ -44,13 +45,9 @@ def open_folder(name: str, path: Path) -> ImageData:
     if any(label is None for label in labels) and any(label is not None for label in labels):
         count = sum(label is None for label in labels)
         notes.append(f"{count} of {len(labels)} images lie in no class folder and have no label")
-    paths = [path / relative for relative in found]
+    paths = [os.path.join(path, relative) for relative in found]  # text: a million Path objects take a gigabyte
     samples = make_samples(
-        name,
-        id=found,
-        path=[str(file) for file in paths],
-        label=labels,
-        split=[part[0] for part in parts] if has_splits else None,
+        name, id=found, path=paths, label=labels, split=[part[0] for part in parts] if has_splits else None
     )
     return ImageData(name, samples, path, ImageFiles(paths), (*notes, *oddities(samples)))
 
@@ -75,32 +72,36 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{shortened(names[:-1])} and {names[-1]}"
 
 
-def _walk(root: Path) -> tuple[list[str], dict[str, list[str]]]:
+def _walk(root: Path, advance: Callable[[int], object]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the images, relative to ``root``, and by reason the names that are passed over."""
     found: list[str] = []
     others: list[str] = []
     links: list[str] = []
     closed: list[str] = []
-    waiting = [str(root)]
+    waiting = [("", str(root))]
     while waiting:  # not os.walk, which calls itself once a level
-        folder = waiting.pop()
+        above, folder = waiting.pop()
+        before = len(found)
         try:
             entries = [each for each in os.scandir(folder) if not each.name.startswith(HIDDEN)]
         except OSError:
-            closed.append(os.path.relpath(folder, root))
+            closed.append(above.rstrip("/") or ".")
             continue
         for entry in entries:
             if entry.is_dir():
-                (links if entry.is_symlink() else waiting).append(entry.path)  # loops of links have no end
+                if entry.is_symlink():  # loops of links have no end
+                    links.append(above + entry.name)
+                else:
+                    waiting.append((f"{above}{entry.name}/", entry.path))
             elif _suffix(entry.name) in IMAGE_SUFFIXES and (entry.is_file() or not os.path.exists(entry.path)):
-                found.append(os.path.relpath(entry.path, root))  # also a broken link; not a pipe or a device
+                found.append(above + entry.name)  # also a broken link; not a pipe or a device
             else:
                 others.append(entry.name)
+        advance(len(found) - before)
     passed = {
-        "files that are no images": others, "links to folders": [os.path.relpath(each, root) for each in links],
-        "folders that cannot be read": closed,
+        "files that are no images": others, "links to folders": links, "folders that cannot be read": closed,
     }  # fmt: skip
-    return sorted(Path(each).as_posix() for each in found), passed
+    return sorted(found), passed
 
 
 def _suffix(name: str) -> str:

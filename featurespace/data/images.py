@@ -38,7 +38,7 @@ class Header:
 class ImageFiles:
     """Images of a data set that are files of their own."""
 
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
 
     def image(self, index: int) -> Image | np.ndarray:
         """Return image number ``index``; raises FeaturespaceError if it cannot be read."""
@@ -135,7 +135,7 @@ def _unit_range(array: np.ndarray, path: Path) -> np.ndarray:
     return array
 
 
-def read_header(path: Path) -> Header | None:
+def read_header(path: str | Path) -> Header | None:
     """Return what an image file's header tells, None where it cannot be read; no pixel is decoded."""
     from PIL import Image
 

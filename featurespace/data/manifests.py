@@ -33,12 +33,11 @@ def open_manifest(name: str, path: Path) -> ImageData:
     written = [as_text(each) for each in table["path"]]
     if None in written:
         raise FeaturespaceError(f"data set {name!r}: row {written.index(None) + 1} of {path} has no path")
-    paths = [path.parent / str(each).strip() for each in written]
-    missing = [file for file in paths if not os.path.isfile(file)]  # unlike Path.is_file, also of impossible names
+    folder = "" if path.parent == Path() else path.parent
+    paths = [os.path.join(folder, str(each).strip()) for each in written]
+    missing = [file for file in paths if not os.path.isfile(file)]
     columns = {key: table[key] for key in ("label", "group", "split") if key in table.columns}
-    samples = make_samples(
-        name, id=table["id"] if "id" in table.columns else written, path=[str(file) for file in paths], **columns
-    )
+    samples = make_samples(name, id=table["id"] if "id" in table.columns else written, path=paths, **columns)
     notes = oddities(samples)
     if missing:
         problem = f"{len(missing)} of {len(paths)} files named in {path} do not exist, the first is {missing[0]}"

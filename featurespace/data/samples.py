@@ -50,12 +50,14 @@ def make_samples(name: str, **columns: Any) -> pd.DataFrame:
 
 def _refuse_lists(name: str, columns: dict[str, Any]) -> None:
     for column, values in columns.items():
-        for row, value in enumerate(() if values is None else values):
-            if isinstance(value, list | tuple | set | dict | np.ndarray):
-                raise FeaturespaceError(
-                    f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like; each cell holds one "
-                    "text or number, or nothing"
-                )
+        kinds = set(map(type, () if values is None else values))
+        lists = tuple(each for each in kinds if issubclass(each, list | tuple | set | dict | np.ndarray))
+        if lists:
+            row = next(row for row, value in enumerate(values) if isinstance(value, lists))
+            raise FeaturespaceError(
+                f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like; each cell holds one "
+                "text or number, or nothing"
+            )
 
 
 def as_text(value: Any) -> str | None:

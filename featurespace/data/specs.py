@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from featurespace.data.arrays import open_npz
@@ -26,8 +27,11 @@ def parse_data_spec(text: str) -> tuple[str, Path]:
     return label, Path(os.path.expanduser(path))  # a shell leaves LABEL=~/images as it is
 
 
-def open_data(text: str) -> ImageData:
-    """Open a data spec: a folder of images, an ``.npz`` file, or a ``.csv`` or ``.parquet`` manifest."""
+def open_data(text: str, advance: Callable[[int], object] = lambda count: None) -> ImageData:
+    """Open a data spec: a folder of images, an ``.npz`` file, or a ``.csv`` or ``.parquet`` manifest.
+
+    ``advance`` is called with the number of images just found in a folder.
+    """
     name, path = parse_data_spec(text)
     if not os.path.exists(path):
         parent = path.parent
@@ -40,7 +44,7 @@ def open_data(text: str) -> ImageData:
             )
         raise FeaturespaceError(f"data set {name!r}: {path} does not exist{hint}")
     if path.is_dir():
-        return open_folder(name, path)
+        return open_folder(name, path, advance)
     suffix = path.suffix.lower()
     if suffix == ".npz" and path.is_file():
         return open_npz(name, path)

@@ -30,18 +30,19 @@ def train_test_rows(
             )
         return train, test, f"split column ({held_out} is the test)"
     rows = np.flatnonzero(labelled)
-    labels = samples["label"].to_numpy(object)[rows]
-    units = samples["group"].fillna(samples["id"]).to_numpy(object)[rows]
-    test_units = _draw_units(labels, units, rng=rng, test_fraction=test_fraction)
-    is_test = np.isin(units.astype(str), sorted(test_units))
+    labels = samples["label"].iloc[rows].astype(str)
+    units = samples["group"].fillna(samples["id"]).iloc[rows].astype(str)
+    is_test = units.isin(_draw_units(labels, units, rng=rng, test_fraction=test_fraction)).to_numpy(bool)
     how = "groups" if samples["group"].notna().any() else "samples"
     return rows[~is_test], rows[is_test], f"{test_fraction:.0%} of the {how} drawn at random, stratified by label"
 
 
-def _draw_units(labels: np.ndarray, units: np.ndarray, *, rng: np.random.Generator, test_fraction: float) -> set[str]:
+def _draw_units(labels: pd.Series, units: pd.Series, *, rng: np.random.Generator, test_fraction: float) -> set[str]:
     # A unit counts under its most frequent label; within each label a fixed share of its units is drawn.
-    table = pd.DataFrame({"unit": units.astype(str), "label": labels.astype(str)})
-    main = table.groupby("unit")["label"].agg(lambda values: values.value_counts().sort_index().idxmax())
+    table = pd.DataFrame({"unit": units, "label": labels})
+    counts = table.value_counts(sort=False).rename("count").reset_index()  # a call for each unit would take minutes
+    counts = counts.sort_values(["unit", "count", "label"], ascending=[True, False, True])
+    main = counts.drop_duplicates("unit").set_index("unit")["label"]
     chosen: set[str] = set()
     for _, members in sorted(main.groupby(main).groups.items()):
         names = sorted(members)

@@ -60,3 +60,17 @@ def test_a_limit_is_in_proportion(rng, limit):
     counts = table["label"].iloc[rows].value_counts().reindex(["a", "b", "c"], fill_value=0)
     assert np.abs(counts.to_numpy() - limit * np.array([0.6, 0.3, 0.1])).max() <= 1.5
     assert isinstance(table, pd.DataFrame)
+
+
+def test_a_group_counts_under_its_most_frequent_label_and_of_equals_under_the_first(rng):
+    labels = rng.choice(["a", "b", "c"], 400).tolist()
+    groups = rng.integers(0, 60, 400).astype(str).tolist()
+    members = {}
+    for group in sorted(set(groups)):
+        own = [label for label, each in zip(labels, groups) if each == group]
+        members.setdefault(max(sorted(set(own)), key=own.count), []).append(group)
+    own_rng, test = np.random.default_rng(5), set()
+    for label in sorted(members):
+        test |= set(own_rng.permutation(members[label])[: round(0.3 * len(members[label]))].tolist())
+    rows = train_test_rows(samples(labels, groups), rng=np.random.default_rng(5))[1]
+    assert rows.tolist() == [row for row, group in enumerate(groups) if group in test]

@@ -1,0 +1,93 @@
+"""A manifest of a data set: its folders are walked once, and later commands read one table."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from featurespace import files
+from featurespace.data.columns import read_table
+from featurespace.data.images import ImageFiles
+from featurespace.data.samples import SAMPLE_COLUMNS
+from featurespace.data.specs import open_data, parse_data_spec
+from featurespace.errors import FeaturespaceError
+from featurespace.progress import Progress
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def index(data: str, out: str | Path, *, progress: Progress | None = None) -> Path:
+    """Write a manifest of a data set, which ``--data LABEL=FILE`` takes in the place of its folder.
+
+    Parameters
+    ----------
+    data : a data spec, ``LABEL=PATH``, of a folder of images or of another manifest
+    out : the manifest, ``.parquet`` or ``.csv``: columns id, path (absolute), label, group, split, and mask where a
+        manifest has one; rows, ids and labels are those of the folder, in its order
+    progress : where to tell what happens; silent by default
+
+    Returns
+    -------
+    Path
+        the manifest, written whole or not at all; one that this function wrote before is replaced
+
+    Raises
+    ------
+    FeaturespaceError
+        no image is there, the images are no files of their own, a name is no UTF-8, or ``out`` is another kind of file
+
+    Notes
+    -----
+    Names are read and no file is opened.
+    """
+    progress, out = progress or Progress(), Path(out).expanduser()
+    name, source = parse_data_spec(data)
+    _refuse(out, source)
+    with progress.stage("read names"), progress.bar("images", None, "images") as advance:
+        found = open_data(data, advance)
+    if not isinstance(found.images, ImageFiles):
+        raise FeaturespaceError(
+            f"data set {name!r}: the images in {source} are no files; name it as it is, LABEL={source}"
+        )
+    for note in found.notes:
+        progress.say(f"{name}: {note}")
+    for path, text in zip(found.images.paths, found.samples["path"]):
+        if str(path) != text:
+            raise FeaturespaceError(
+                f"data set {name!r}: the name {text} is no UTF-8, as a table must be; rename the file"
+            )
+    table = found.samples.assign(path=[os.path.join(os.getcwd(), each) for each in found.images.paths])
+    masks = _masks(source)
+    return files.write_atomic(out, lambda path: _write(table if masks is None else table.assign(mask=masks), path))
+
+
+def _refuse(out: Path, source: Path) -> None:
+    """Refuse a form that is not known, and a file that is no manifest of ours or the one that is read."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise FeaturespaceError(f"--out {out} must end in .parquet or .csv; a manifest has one of these forms")
+    if out.exists() and (out.resolve() == source.resolve() or not _is_ours(out)):
+        raise FeaturespaceError(f"--out {out} is there already and was not written by `index`; choose another file")
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        return tuple(read_table(file).columns[: len(SAMPLE_COLUMNS)]) == SAMPLE_COLUMNS
+    except FeaturespaceError:
+        return False
+
+
+def _masks(source: Path) -> pd.Series | None:
+    """Return the absolute paths of a manifest's column ``mask``."""
+    if not source.is_file() or "mask" not in (table := read_table(source)):
+        return None
+    return table["mask"].map(lambda each: os.path.join(os.getcwd(), source.parent, each), na_action="ignore")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    if path.suffix.lower() == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a carriage return in a name, too
