@@ -83,15 +83,40 @@ def test_shuffled_labels_fall_to_chance(tmp_path, two_domains):
     assert manifest["metrics"]["test_accuracy"] < 1 / 3 + 3 * np.sqrt(2 / 9 / 24)
 
 
-def test_sixteen_images_are_learnt_by_heart(tmp_path, two_domains):
+def test_shuffled_labels_of_multilabel_fall_to_chance(tmp_path, two_domains):
+    table = pd.read_csv(two_domains[0])
+    given = table["label"].map({"class0": "A|B", "class1": "B", "class2": "none"})
+    labels = {"given": given, "shuffled": pd.Series(np.random.default_rng(0).permutation(given))}
+    found = {}
+    for name, cells in labels.items():
+        manifest = table_of(tmp_path, two_domains[0], label=cells)
+        file = finetune(config(tmp_path, manifest, out=tmp_path / name, task="multilabel", no_label="none"))
+        found[name] = read_manifest(file)["metrics"]
+    for label in "AB":
+        yes = labels["shuffled"][table["split"] == "test"].str.contains(label).sum()
+        no = (table["split"] == "test").sum() - yes
+        deviation = np.sqrt(
+            (yes + no + 1) / (12 * yes * no)
+        )  # of the AUC of any score that knows nothing of the labels
+        assert (
+            abs(found["shuffled"][f"test_auc_{label}"] - 0.5)
+            < 3 * deviation
+            < found["given"][f"test_auc_{label}"] - 0.5
+        )
+
+
+@pytest.mark.parametrize(("task", "labels"), [("multiclass", ["a", "b"]), ("multilabel", ["A", "B", "A|B", "none"])])
+def test_sixteen_images_are_learnt_by_heart(tmp_path, two_domains, task, labels):
     rows = pd.read_csv(two_domains[0]).groupby("label").head(6).index[:16]
     table = pd.read_csv(two_domains[0]).loc[rows]
     table["path"] = [str(two_domains[0].parent / each) for each in table["path"]]
-    noise = np.random.default_rng(1).choice(["a", "b"], 16)  # labels that have nothing to do with the images
+    noise = np.random.default_rng(1).choice(labels, 16)  # labels that have nothing to do with the images
     twice = pd.concat([table.assign(label=noise, split=split, id=table["path"] + split) for split in ("train", "test")])
     twice.drop(columns="group").to_csv(tmp_path / "m.csv", index=False)
-    manifest = read_manifest(finetune(config(tmp_path, tmp_path / "m.csv", epochs=60)))
-    assert manifest["metrics"]["test_accuracy"] == 1.0 and manifest["metrics"]["train_loss"] < 0.1
+    file = finetune(config(tmp_path, tmp_path / "m.csv", task=task, no_label="none", epochs=60))
+    predictions = pd.read_csv(file.parent / "predictions.csv").fillna("none")
+    assert (predictions["predicted"] == predictions["label"]).all() and len(predictions) == 16
+    assert read_manifest(file)["metrics"]["train_loss"] < 0.1
 
 
 def test_a_linear_probe_changes_only_the_classifier(tmp_path, two_domains):

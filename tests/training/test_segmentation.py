@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
+from featurespace.data.transforms import resize_and_crop
 from featurespace.errors import FeaturespaceError
 from featurespace.models.checkpoint import read_manifest
 from featurespace.models.load import load_model
@@ -68,6 +69,32 @@ def test_it_finds_discs_and_squares(discs, changes):
     assert len(pd.read_csv(discs / "out" / "predictions.csv")) == 8
     model = load_model(parse_model_spec(str(path)))  # the encoder, under the backbone's names
     assert model.arch == "test_resnet" and model.weights_hash != model.manifest["parent"]["weights_sha256"]
+
+
+def test_sixteen_masks_are_learnt_by_heart(discs):
+    table = pd.read_csv(discs / "m.csv").iloc[:16].drop(columns="group")
+    table["mask"] = np.random.default_rng(1).permutation(table["mask"])  # of other images
+    pd.concat([table.assign(split=split, id=table["path"] + split) for split in ("train", "test")]).to_csv(
+        discs / "m.csv", index=False
+    )
+    runs = pd.read_csv(finetune(config(discs, epochs=150, dice=1.0)).parent / "runs.csv").set_index("metric")["value"]
+    assert runs["dice_disc"] > 0.9 and runs["dice_square"] > 0.9
+
+
+def test_permuted_masks_fall_to_chance(discs):
+    table, found = pd.read_csv(discs / "m.csv"), {}
+    for name in ("given", "permuted"):
+        path = finetune(config(discs, out=discs / name, epochs=40, dice=1.0))
+        found[name] = pd.read_csv(path.parent / "runs.csv").set_index("metric")["value"]
+        table["mask"] = np.random.default_rng(0).permutation(table["mask"])
+        table.to_csv(discs / "m.csv", index=False)
+    masks = [resize_and_crop(Image.open(discs / f"masks/{i}.png"), 32, 32, interpolation="nearest") for i in range(24)]
+    for number, name in enumerate(("disc", "square"), 1):
+        # What knows nothing of the images finds at most what the best mask finds that is the same for all of them: Dice
+        # over all images is a ratio of sums, greatest for the pixels that are of the class most often.
+        often = np.sort(np.mean([np.asarray(each) == number for each in masks], axis=0), axis=None)[::-1]
+        chance = (2 * often.cumsum() / (np.arange(1, often.size + 1) + often.sum())).max()
+        assert found["permuted"][f"dice_{name}"] < chance < found["given"][f"dice_{name}"] - 0.2
 
 
 def test_a_frozen_encoder_is_the_backbone_still(discs):
