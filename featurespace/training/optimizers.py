@@ -31,7 +31,7 @@ def build_optimizer(groups: list[dict[str, Any]], config: TrainingConfig) -> tor
     rate = config.peak_learning_rate
     groups = [group | {"lr": rate * group.get("lr_scale", 1.0)} for group in groups]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate)
+        return torch.optim.AdamW(groups, lr=rate, betas=config.betas)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
     try:

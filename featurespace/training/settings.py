@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+BETAS = (0.9, 0.999)  # torch's
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingConfig(BaseModel):
@@ -29,6 +32,9 @@ class TrainingConfig(BaseModel):
     )
     weight_decay: float = Field(default=1e-4, ge=0, description="Weight decay; biases and norms have none.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd and lars.")
+    betas: tuple[Beta, Beta] = Field(
+        default=BETAS, description="Decay of adamw's means of gradients and of their squares."
+    )
     schedule: Literal["cosine", "exponential", "constant"] = Field(
         default="cosine", description="Learning rate after the warm-up: cosine to zero, exponential or constant."
     )
@@ -65,7 +71,7 @@ class TrainingConfig(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> TrainingConfig:
+    def _options_fit(self) -> TrainingConfig:
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of accumulate x devices x nodes = "
@@ -73,6 +79,8 @@ class TrainingConfig(BaseModel):
             )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; lower it")
+        if self.betas != BETAS and self.optimizer != "adamw":
+            raise ValueError(f"betas {list(self.betas)} go with optimizer adamw, not {self.optimizer}; leave them out")
         if self.stored_size and self.image_size and self.stored_size < self.image_size:
             raise ValueError(
                 f"stored_size {self.stored_size} is less than image_size {self.image_size}; raise it or leave it out"

@@ -87,3 +87,22 @@ def test_the_rate_that_an_optimizer_has_is_the_peak_after_the_rule():
     optimizer = build_optimizer(groups, settings)
     assert [each["lr"] for each in optimizer.param_groups] == pytest.approx([0.05, 0.2])
     assert [each["weight_decay"] for each in optimizer.param_groups] == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.95), (0.0, 0.5)])
+def test_adamw_is_torchs_with_these_betas(rng, betas):
+    gradients = rng.normal(size=(4, 3, 5)).astype(np.float32)
+    found = []
+    for build in (
+        lambda groups: build_optimizer(groups, config(betas=betas, learning_rate=0.1)),
+        lambda groups: torch.optim.AdamW(groups, lr=0.1, betas=betas),
+        lambda groups: torch.optim.AdamW(groups, lr=0.1, betas=(0.8, 0.9)),
+    ):
+        torch.manual_seed(0)
+        module = torch.nn.Linear(5, 3, bias=False)
+        optimizer = build(parameter_groups(module.named_parameters(), 0.01))
+        for gradient in gradients:
+            module.weight.grad = torch.from_numpy(gradient)
+            optimizer.step()
+        found.append(module.weight.detach())
+    assert torch.equal(found[0], found[1]) and not torch.allclose(found[0], found[2])

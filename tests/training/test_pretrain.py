@@ -67,6 +67,15 @@ def test_test_images_take_no_part(tmp_path, two_domains):
     assert plan_pretraining(config(tmp_path, two_domains[0])).images == 48  # of 72
 
 
+def test_betas_change_the_weights_and_are_in_the_manifest(tmp_path, two_domains):
+    files = [pretrain(config(tmp_path, two_domains[0], out=tmp_path / str(index), betas=betas, epochs=1))
+             for index, betas in enumerate(([0.9, 0.999], [0.9, 0.5]))]  # fmt: skip
+    assert weights(files[0]) != weights(files[1])
+    assert [read_manifest(each)["config"]["betas"] for each in files] == [[0.9, 0.999], [0.9, 0.5]]
+    with pytest.raises(FeaturespaceError, match="holds another training .*betas: "):
+        pretrain(config(tmp_path, two_domains[0], out=tmp_path / "0", betas=[0.9, 0.5], epochs=1))
+
+
 class Killed(Exception):
     pass
 
@@ -170,6 +179,11 @@ def test_sequential_pretraining_starts_from_the_first_checkpoint(tmp_path, two_d
      ({"learning_rate": 1e30, "optimizer": "sgd"}, r"the loss is (nan|inf) at step \d+ \(learning rate .*, images x/.*\); lower"),
      ({"accumulate": 3}, "batch_size 16 is no multiple of accumulate x devices x nodes = 3"),
      ({"warmup_epochs": 2}, "warmup_epochs 2 leaves nothing of 2 epochs"),
+     ({"betas": [0.9, 1.0]}, r"option 'betas\.1': Input should be less than 1; the value was 1\.0"),
+     ({"betas": [-0.1, 0.9]}, r"option 'betas\.0': Input should be greater than or equal to 0"),
+     ({"betas": [0.9]}, r"option 'betas\.1' is missing"),
+     ({"betas": [0.9, 0.95], "optimizer": "lars"}, r"betas \[0\.9, 0\.95\] go with optimizer adamw, not lars; leave them out"),
+     ({"betas": [0.9, 0.95], "optimizer": "sgd"}, r"betas \[0\.9, 0\.95\] go with optimizer adamw, not sgd"),
      ({"stored_size": 16}, "stored_size 16 is less than image_size 32"),
      ({"method": "simcrl"}, "method 'simcrl' is not known; did you mean 'simclr'"),
      ({"options": {"temprature": 1}}, "unknown option 'temprature'; did you mean 'temperature'"),

@@ -2,8 +2,9 @@
 
 He, Chen, Xie, Li, Dollar, Girshick 2021, arXiv 2111.06377. There: mask ratio 0.75, pixels normalised by patch, decoder of
 width 512 with 8 blocks, random crops of 0.2 to 1 of the area and mirroring, 4096 images a batch, AdamW (betas 0.9 and
-0.95, here torch's 0.9 and 0.999) with a learning rate of 1.5e-4 times batch / 256, weight decay 0.05, 40 epochs of
-warm-up, cosine, 800 epochs; fixed sine-cosine position embeddings.
+0.95, which the configuration must say: torch's are 0.9 and 0.999) with a learning rate of 1.5e-4 times batch / 256,
+weight decay 0.05, 40 epochs of warm-up, cosine, 800 epochs; fixed sine-cosine position embeddings. All of it is in
+analyses/recipes/mae_vit_base.yaml.
 """
 
 from __future__ import annotations
