@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from typer.testing import CliRunner
+
+from featurespace.cli import app
 
 import featurespace as fs
 
@@ -18,6 +22,9 @@ OF_COMPARISONS = [
     each for each in SCRIPTS if "featurespace compare" in each.read_text() and each.parent.name == "figures"
 ]
 RECIPES = sorted(ROOT.glob("analyses/recipes/*.yaml"))
+MINIATURE = ROOT / "analyses" / "recipes" / "miniature"
+IMAGES = MINIATURE / "write_images.py"
+SMALLER = {"model", "data", "out", "image_size", "epochs", "batch_size", "devices", "learning_rate", "warmup_epochs", "precision", "options", "classes"}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -35,7 +42,35 @@ def test_a_recipe_is_a_configuration(recipe):
     from featurespace.yaml_files import checked, read_yaml
 
     schema = PretrainConfig if "method:" in recipe.read_text() else FinetuneConfig
-    assert checked(schema, read_yaml(recipe, schema)).image_size == 256
+    assert checked(schema, read_yaml(recipe, schema)).image_size in (224, 256)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_miniature_differs_from_its_recipe_in_sizes_only(recipe):
+    whole, small = (yaml.safe_load(each.read_text()) for each in (recipe, MINIATURE / recipe.name))
+    assert {key: whole[key] for key in whole.keys() - SMALLER} == {key: small[key] for key in small.keys() - SMALLER}
+    assert small.keys() <= whole.keys()
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    """The folder in which the miniatures run, with their images."""
+    folder = tmp_path_factory.mktemp("miniature")
+    subprocess.run([sys.executable, IMAGES], check=True, capture_output=True, cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_miniature_runs_and_learns(recipe, miniature, monkeypatch):
+    monkeypatch.chdir(miniature)
+    kind = "pretrain" if "method:" in recipe.read_text() else "finetune"
+    run = CliRunner().invoke(app, ["train", kind, str(MINIATURE / recipe.name), "-q"], catch_exceptions=False)
+    curves = pd.read_csv(Path(run.stdout.strip()).with_name("curves.csv"))
+    assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
+    for metric, chance in CHANCE.get(recipe.stem, {}).items():
+        value = pd.read_csv(Path(run.stdout.strip()).with_name("runs.csv")).set_index("metric")["value"][metric]
+        assert value > chance, f"{metric} {value}"
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +120,7 @@ def test_it_runs(script, small_run, tmp_path):
         assert (small_run.path / f"{script.stem}.csv").stat().st_size > 100
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("script", [*SCRIPTS, IMAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_it_reads_as_a_script(script):
     text = script.read_text()
     assert text.count("\n") <= 80 and text.startswith('"""') and "# %%" in text

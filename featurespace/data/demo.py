@@ -39,12 +39,13 @@ MIN_BRAIN = 0.4  # share of a patch that must lie in the brain
 
 @dataclass(frozen=True)
 class Patch:
-    """One image with its class, group and split."""
+    """One image with its class, group and split, and of MRI its place in the volume."""
 
     image: Image.Image
     label: str
     group: str
     split: str
+    place: tuple[slice, slice, int] | None = None
 
 
 def write_photographs(folder: Path, *, seed: int) -> Path:
@@ -110,7 +111,11 @@ def mri_patches(volume: np.ndarray, *, rng: np.random.Generator) -> Iterator[Pat
                 used.add((x, y, z))
                 slices_name = "middle" if split == "test" else "lower" if z < centre else "upper"
                 group = f"{split}-level{level + 1}-{slices_name}-band{band + 1}"
-                yield Patch(_to_grey(patch), f"level{level + 1}", group, split)
+                across = slice(x - half, x + half)
+                if split == "test":  # counted from the right
+                    across = slice(volume.shape[0] - 1 - across.start, volume.shape[0] - 1 - across.stop, -1)
+                place = (across, slice(y - half, y + half), z)
+                yield Patch(to_grey(patch), f"level{level + 1}", group, split, place)
 
 
 def load_mni152() -> np.ndarray:
@@ -131,8 +136,8 @@ def _slices(low: float, high: float, split: str) -> np.ndarray:
     return z[held_out] if split == "test" else z[~gap]
 
 
-def _to_grey(patch: np.ndarray) -> Image.Image:
-    # Standardised, then -3..3 standard deviations over the 8-bit range. First image axis: front to back.
+def to_grey(patch: np.ndarray) -> Image.Image:
+    """Return a slice (x, y) as an 8-bit image from front to back, -3..3 of its standard deviations over the whole range."""
     standard = (patch - patch.mean()) / patch.std()
     grey = np.rint(np.clip((standard + 3) / 6, 0, 1) * 255).astype(np.uint8)
     return Image.fromarray(grey.T[::-1]).resize((PATCH, PATCH), Image.Resampling.BICUBIC)

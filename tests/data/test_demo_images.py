@@ -60,15 +60,26 @@ def test_no_voxel_is_in_two_groups_and_no_image_twice():
     places = np.arange(volume.size, dtype=np.float32).reshape(volume.shape)  # each voxel's own number, exact below 2^24
     assert volume.size < 2**24
     groups: dict[str, set] = {}
-    patches, original = [], demo._to_grey
+    patches, original = [], demo.to_grey
     try:
-        demo._to_grey = lambda patch: patches.append(patch) or original(patch)
+        demo.to_grey = lambda patch: patches.append(patch) or original(patch)
         inside = np.where(volume > 0, places + 1, 0)
         for patch in demo.mri_patches(inside, rng=np.random.default_rng(0)):
             if patch.split == "test":
                 groups.setdefault(patch.group, set()).update(patches[-1].astype(int).ravel().tolist())
     finally:
-        demo._to_grey = original
+        demo.to_grey = original
     assert len(groups) == 18 and len({each.tobytes() for each in patches}) == len(patches)
     numbers = [number for voxels in groups.values() for number in voxels if number]
     assert len(numbers) == len(set(numbers))
+
+
+def test_a_patch_says_where_in_the_volume_it_lies():
+    volume = demo.load_mni152()
+    count = {"train": 0, "test": 0}
+    for patch in demo.mri_patches(volume, rng=np.random.default_rng(0)):
+        assert demo.to_grey(volume[patch.place]).tobytes() == patch.image.tobytes()
+        count[patch.split] += 1
+        left, right = sorted((patch.place[0].start, patch.place[0].stop))
+        assert right <= volume.shape[0] // 2 if patch.split == "train" else left >= volume.shape[0] // 2 - 1
+    assert count == demo.MRI_COUNTS
