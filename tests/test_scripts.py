@@ -10,9 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from featurespace.cli import app
-
 import featurespace as fs
+from featurespace.cli import app
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
@@ -68,9 +67,6 @@ def test_a_miniature_runs_and_learns(recipe, miniature, monkeypatch):
     run = CliRunner().invoke(app, ["train", kind, str(MINIATURE / recipe.name), "-q"], catch_exceptions=False)
     curves = pd.read_csv(Path(run.stdout.strip()).with_name("curves.csv"))
     assert curves["loss"].iloc[-1] < curves["loss"].iloc[0]
-    for metric, chance in CHANCE.get(recipe.stem, {}).items():
-        value = pd.read_csv(Path(run.stdout.strip()).with_name("runs.csv")).set_index("metric")["value"][metric]
-        assert value > chance, f"{metric} {value}"
 
 
 @pytest.fixture(scope="module")
