@@ -20,6 +20,7 @@ STUDY = ROOT / "analyses" / "published_study.py"  # reads logs
 OF_COMPARISONS = [
     each for each in SCRIPTS if "featurespace compare" in each.read_text() and each.parent.name == "figures"
 ]
+OF_FILTERS = ROOT / "figures" / "feature_reuse.py"
 RECIPES = sorted(ROOT.glob("analyses/recipes/*.yaml"))
 MINIATURE = ROOT / "analyses" / "recipes" / "miniature"
 IMAGES = MINIATURE / "write_images.py"
@@ -93,6 +94,16 @@ def test_the_study_from_its_logs(small_comparison):
     assert tables["comparison"].query("metric == 'acc'")["verdict"].tolist() == ["b higher", "a higher"]
 
 
+def test_figures_of_filters(tmp_path):
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    (tables / "feature_reuse.csv").write_text("experiment,pretraining,task,layer,value\nE1,R,CX8,conv1,0.9\n")
+    (tables / "feature_uniqueness.csv").write_text("pretraining,layer,value,std\nR,conv1,0.4,0.1\n")
+    environment = {**os.environ, "TABLES": str(tables), "OUT": str(tmp_path / "out")}
+    subprocess.run([sys.executable, OF_FILTERS], check=True, capture_output=True, env=environment)
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"feature_reuse", "feature_uniqueness"}
+
+
 @pytest.mark.parametrize("script", OF_COMPARISONS, ids=lambda path: path.name)
 def test_figures_of_a_comparison(script, small_comparison, tmp_path):
     environment = {**os.environ, "RUN": str(small_comparison), "OUT": str(tmp_path)}
@@ -103,7 +114,7 @@ def test_figures_of_a_comparison(script, small_comparison, tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    [each for each in SCRIPTS if each not in (TRAINS, STUDY, *OF_COMPARISONS)],
+    [each for each in SCRIPTS if each not in (TRAINS, STUDY, OF_FILTERS, *OF_COMPARISONS)],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_it_runs(script, small_run, tmp_path):

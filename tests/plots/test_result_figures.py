@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from oracles.figures import overlapping_texts
 
+from featurespace.plots.groups import reuse_bars, uniqueness_bars
 from featurespace.plots.pairwise import pairwise_matrices, pairwise_pages
 from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_bars, score_pages
 from featurespace.results.settings import CompareConfig
@@ -122,6 +123,30 @@ def test_many_tasks_go_on_pages():
 def test_the_first_metric_of_a_task_is_chosen():
     runs = pd.concat([runs_of(["A", "B"], metric="dice_1"), runs_of(["A", "B"], metric="dice_2")])
     assert set(of_first_metrics(comparison_table(runs, CONFIG))["metric"]) == {"dice_1"}
+
+
+def reuse_of(names, layers=("conv1", "layer1.0.conv1", "layer1.0.conv2"), tasks=("CX8", "R")):
+    return pd.DataFrame(
+        [{"pretraining": name, "task": task, "layer": layer, "value": 0.1 * place + 0.2 * number, "std": 0.01}
+         for layer in layers for number, task in enumerate(tasks) for place, name in enumerate(names)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("names", NAMES, ids=len)
+def test_groups_of_bars_do_not_overlap_and_have_their_values(names):
+    table, colours = reuse_of(names), pretraining_colours(names)
+    figure = reuse_bars(table, colours)
+    assert overlapping_texts(figure) == [] and len(figure.axes) == 3
+    heights = [patch.get_height() for patch in figure.axes[1].patches]
+    own = (
+        table[table["layer"] == "layer1.0.conv1"].pivot(index="pretraining", columns="task", values="value").loc[names]
+    )
+    np.testing.assert_allclose(heights, own.to_numpy().ravel())
+    unique = uniqueness_bars(table[table["task"] == "R"].drop(columns="task"), colours)
+    assert overlapping_texts(unique) == []
+    assert [text.get_text() for text in unique.axes[0].get_xticklabels()] == list(dict.fromkeys(table["layer"]))
+    gap = reuse_bars(table.drop(index=0), colours)
+    assert np.isnan(gap.axes[0].patches[0].get_height()) and not np.isnan(gap.axes[0].patches[1].get_height())
 
 
 def test_losses_over_epochs_or_samples_and_nothing_else():
