@@ -42,7 +42,8 @@ def feature_reuse(W_before: Any, W_after: Any, *, kernel: str = "rbf", debiased:
     Invariant to one permutation of the in-channels of both, to rotation of either, to a constant added to all filters of
     one in-channel and to one factor; not to a permutation of the filters of one network alone.
     The published measure is far from 0 for weights that have nothing in common where rows are not many times the
-    in-channels. Of independent normal weights, REUSE_EXAMPLE.
+    in-channels. Of independent normal weights it is 0.63 for 64 x 64 x 1 x 1, 0.16 for 64 x 64 x 3 x 3, 0.002 for 64 x 3 x 7 x 7,
+    and 0.63 and 0.16 for 512 x 512 x 1 x 1 and 512 x 512 x 3 x 3; debiased 0.00 for all (means of 20 and 3 repeats).
 
     References
     ----------
@@ -87,7 +88,10 @@ def feature_reuse_jackknife(
     Notes
     -----
     The interval says how the value varies with the filters that a training happens to make, not from training to training:
-    for that, repeat the training. It is about the expectation at this number of filters: REUSE_COVERAGE.
+    for that, repeat the training. It is about the expectation at this number of filters. Measured coverage of the 95 %
+    interval, 300 repeats a cell, 16 to 64 filters with 1 or 9 places, unrelated to nearly the same: 93 to 100 % for 16 and 64
+    in-channels, alike or of very unequal size; for 3 in-channels 92 to 99 % alike and 85 to 98 % unequal, least where reuse is
+    near 1. It is wider than need be where little is shared.
     Leave-outs are exact, in closed form, the widths of the kernels held. Cost of about three evaluations of `feature_reuse`.
 
     References
@@ -163,7 +167,9 @@ def feature_uniqueness(W: Any, *, splits: int = 8, kernel: str = "rbf", debiased
     Rows of two splits are paired by their place, so that where filters divide by the splits, row (filter, y, x) meets row
     (another filter, y, x). The published measure tells shapes apart before it tells weights apart, since CKA of few rows
     with many columns is near 1 for anything: compare it between weights of one shape, or take ``debiased``. Of independent normal
-    weights, UNIQUENESS_EXAMPLE. Cost O(n^2 in) time and 8 (n / splits)^2 bytes four times for n rows.
+    weights it is 0.98 for 64 x 3 x 7 x 7, 0.40 for 64 x 64 x 3 x 3 and 0.07 for 64 x 64 x 1 x 1 (standard deviation over the pairs
+    0.004, 0.009, 0.016); debiased 1.00, 1.00 and 1.01 (means of 20 repeats). Cost O(n^2 in) time and 8 (n / splits)^2 bytes four
+    times for n rows.
 
     References
     ----------
@@ -202,7 +208,8 @@ def feature_uniqueness_jackknife(
     Notes
     -----
     Filters at one place of the splits are left out together, since their rows are paired. The interval is about the
-    expectation at this number of filters, were they drawn independently: UNIQUENESS_COVERAGE.
+    expectation at this number of filters, were they drawn independently. Measured coverage of the 95 % interval, 300 repeats a
+    cell, 64 to 256 filters: 95 to 100 %, in one of 20 cells 91 % (64 x 16 x 3 x 3, filters of very unequal size).
 
     References
     ----------
@@ -237,7 +244,7 @@ def uniqueness_estimate(
     bare = next((each for each in found if each.interval.startswith("none")), None)
     if bare is not None:
         return replace(bare, value=value, n=n), of_pairs
-    leave_out = 1 - np.mean([each.leave_one_out for each in found], axis=0)
+    leave_out = 1 - np.mean(np.array([each.leave_one_out for each in found]), axis=0)
     return jackknife_estimate(value, leave_out, n=n, unit="group", level=level), of_pairs
 
 

@@ -17,7 +17,7 @@ LABELS = np.arange(40) % 2
 HALF = (X[::2], LABELS[:20], X[1::2])
 COUNTS = {
     "permutations", "folds", "repeats", "k", "first", "last", "blocks", "draws", "points", "components", "projections",
-    "n_neighbors", "seed", "least", "count", "chosen",
+    "n_neighbors", "seed", "least", "count", "chosen", "splits",
 }  # fmt: skip
 
 CALLS = {
@@ -34,6 +34,10 @@ CALLS = {
     "prdc": (X, Y),
     "conformal_p_values": (X, Y),
     "StreamingCKA": (),
+    "sample_agreement": (X > 0,),
+    "split_uniqueness": (X,),
+    "feature_uniqueness": (X,),
+    "feature_uniqueness_jackknife": (X,),
     "linear_predictivity": (X, Y),
     "linear_predictivity_jackknife": (X, Y),
     "linear_predictivity_matrices": ([[X], [Y]],),
