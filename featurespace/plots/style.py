@@ -75,6 +75,8 @@ def _fonts() -> list[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return _drawable(value)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
     if not hasattr(value, "select_dtypes"):
         return value
     columns = {

@@ -146,6 +146,35 @@ ARMS = Schema(
     ("analysis", "metric", "data", "layer", "arm_a", "arm_b", "kind"),
 )  # fmt: skip
 
+WEIGHTS = Schema(
+    "weights",
+    {
+        "metric": "string", "model_a": "string", "model_b": "string", "layer": "string", "value": "float64",
+        "ci_low": "float64", "ci_high": "float64", "n": "int64", "se": "float64", "sd": "float64", "runs": "int64",
+        **INTERVAL,
+    },
+    ("metric", "model_a", "model_b", "layer", "runs"),
+)  # fmt: skip
+
+AGREEMENT = Schema(
+    "agreement",
+    {
+        "task": "string", "label": "string", "set": "string", "n_models": "int64", "count": "int64", "n": "int64",
+        "value": "float64", "error": "float64", "ci_low": "float64", "ci_high": "float64", "expected": "float64",
+        "p_value": "float64", "p_holm": "float64", **INTERVAL,
+    },
+    ("task", "label", "set"),
+)  # fmt: skip
+
+ERROR_CONSISTENCY = Schema(
+    "error_consistency",
+    {
+        "task": "string", "label": "string", "a": "string", "b": "string", "value": "float64", "ci_low": "float64",
+        "ci_high": "float64", "n": "int64", "se": "float64", **INTERVAL,
+    },
+    ("task", "label", "a", "b"),
+)  # fmt: skip
+
 _PAIR = {
     "metric": "string", "model_a": "string", "model_b": "string", "layer_a": "string", "layer_b": "string", "data": "string",
 }  # fmt: skip
@@ -225,30 +254,12 @@ MATCH = Schema(
 )  # fmt: skip
 
 SCHEMAS = {
-    schema.name: schema
-    for schema in (
-        SIMILARITY,
-        PROBE,
-        PROBE_BY_CLASS,
-        FEW_SHOT,
-        PROBE_CONTROL,
-        DOMAIN_GAP,
-        DOMAIN_GAP_BY_CLASS,
-        GAP_INFLUENCE,
-        GEOMETRY,
-        EMBEDDING,
-        EMBEDDING_QUALITY,
-        DIFFERENCES,
-        ARMS,
-        SCALE,
-        CONVERGENCE,
-        INFLUENCE,
-        INFLUENCE_SUMMARY,
-        VERDICTS,
-        LAYERS,
-        MATCH,
-    )  # fmt: skip
-}
+    schema.name: schema for schema in (
+        SIMILARITY, PROBE, PROBE_BY_CLASS, FEW_SHOT, PROBE_CONTROL, DOMAIN_GAP, DOMAIN_GAP_BY_CLASS, GAP_INFLUENCE, GEOMETRY,
+        EMBEDDING, EMBEDDING_QUALITY, DIFFERENCES, ARMS, WEIGHTS, AGREEMENT, ERROR_CONSISTENCY, SCALE, CONVERGENCE, INFLUENCE,
+        INFLUENCE_SUMMARY, VERDICTS, LAYERS, MATCH,
+    )
+}  # fmt: skip
 
 
 def validate(rows: pd.DataFrame | list[dict], schema: Schema) -> pd.DataFrame:

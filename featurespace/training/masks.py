@@ -10,13 +10,12 @@ import numpy as np
 from featurespace import files
 from featurespace.data.columns import read_table
 from featurespace.data.dataset import ImageData
-from featurespace.data.images import read_header, read_image
+from featurespace.data.images import read_header
+from featurespace.data.masks import SUFFIXES, read_mask
 from featurespace.errors import FeaturespaceError
 from featurespace.models.load import Preprocessing
 from featurespace.training.pixels import Pixels
 from featurespace.training.tasks.segmentation import IGNORED
-
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # that keep numbers as they are
 
 
 class Masks(Pixels):
@@ -44,10 +43,7 @@ class Masks(Pixels):
         from featurespace.data.transforms import resize_and_crop
 
         path = self.paths[row]
-        picture = read_image(path)
-        if isinstance(picture, np.ndarray) or picture.mode not in ("L", "P", "1"):
-            raise FeaturespaceError(f"mask {path} has colours; a mask holds one class number a pixel, in 8 bits")
-        numbers = np.asarray(picture, np.uint8)  # of a palette the numbers, not the colours
+        numbers = read_mask(path)
         wrong = (numbers >= self.classes) & (numbers != IGNORED)
         if wrong.any():
             y, x = np.argwhere(wrong)[0]
