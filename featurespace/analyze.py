@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ MEMORIES = {
     "gap": ("gap", "gapclass", "gapinfluence", *(f"gap{name.replace('_', '')}" for name in DISTANCES)),
     "embedding": ("embedding",),
     "geometry": ("geometry",),
+    "weights": ("weights",),
 }
 
 
@@ -125,7 +126,8 @@ def plan_analysis(
     progress = progress or Progress()
     inputs = with_controls(read_inputs(config, progress), config, progress)
     images = {each.name: len(each) for each in inputs.images}
-    return make_plan(inputs.networks, images, extract_options(config, inputs.device), run.path)
+    forward, weights = extract_options(config, inputs.device), "weights" in config.analyses
+    return make_plan(inputs.networks, images, forward, run.path, weights=weights)
 
 
 def claim(run: Run, config: AnalyzeConfig, *, extending: bool = False) -> None:
@@ -160,42 +162,31 @@ def _write_tables(
     from featurespace.tables.arms import ANALYSIS, arms_table
     from featurespace.tables.differences import with_holm
     from featurespace.tables.embedding import embedding_tables
-    from featurespace.tables.gap import gap_tables
-    from featurespace.tables.gap_influence import gap_influence_table
-    from featurespace.tables.geometry import geometry_tables
     from featurespace.tables.models import layers_table, match_table
     from featurespace.tables.probe import probe_tables
     from featurespace.tables.similarity import similarity_tables
     from featurespace.tables.verdicts import verdicts_table
 
+    networks = [model for model in models if not isinstance(model, FeatureTable)]
     run.write_table("layers", layers_table(stores))
-    run.write_table("match", match_table(model for model in models if not isinstance(model, FeatureTable)))
+    run.write_table("match", match_table(networks))
     differences: list[dict] = []
-    if "similarity" in config.analyses:
-        with progress.stage("similarity"):
-            tables, tested = similarity_tables(stores, seed=config.seed, measures=config.measures, progress=progress)
-            for name, table in tables.items():
-                run.write_table(name, table)
-            differences += tested
-    if "probe" in config.analyses:
-        with progress.stage("probes"):
-            tables, tested = probe_tables(stores, pixels, seed=config.seed, progress=progress)
-            for name, table in tables.items():
-                run.write_table(name, table)
-            differences += tested
-    if "gap" in config.analyses:
-        with progress.stage("domain gap"):
-            tables, tested = gap_tables(stores, seed=config.seed, distances=config.distances, progress=progress)
-            for name, table in tables.items():
-                run.write_table(name, table)
-            differences += tested
-            run.write_table("gap_influence", gap_influence_table(stores, progress=progress))
-    if "geometry" in config.analyses:
-        with progress.stage("geometry"):
-            table, tested = geometry_tables(stores, seed=config.seed, properties=config.properties, progress=progress)
-            run.write_table("geometry", table)
-            differences += tested
-    if set(config.analyses) - {"embedding"}:
+    about: dict[str, Any] = {"seed": config.seed, "progress": progress}
+    makers: dict[str, tuple[str, Callable[[], tuple[dict[str, pd.DataFrame], list[dict]]]]] = {
+        "similarity": ("similarity", lambda: similarity_tables(stores, measures=config.measures, **about)),
+        "probe": ("probes", lambda: probe_tables(stores, pixels, **about)),
+        "gap": ("domain gap", lambda: _gap(stores, config, progress)),
+        "geometry": ("geometry", lambda: _geometry(stores, config, progress)),
+        "weights": ("weights", lambda: (_weights(stores, networks, progress), [])),
+    }
+    for analysis, (stage, make) in makers.items():
+        if analysis in config.analyses:
+            with progress.stage(stage):
+                tables, tested = make()
+                for name, table in tables.items():
+                    run.write_table(name, table)
+                differences += tested
+    if set(config.analyses) - {"embedding", "weights"}:
         run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
         if stores.arms:
             between_arms = [row for row in differences if row["analysis"] == ANALYSIS]
@@ -206,6 +197,29 @@ def _write_tables(
             run.write_table("embedding", points)
             run.write_table("embedding_quality", quality)
     run.write_table("verdicts", verdicts_table(run.tables))
+
+
+def _gap(stores: Stores, config: AnalyzeConfig, progress: Progress) -> tuple[dict[str, pd.DataFrame], list[dict]]:
+    from featurespace.tables.gap import gap_tables
+    from featurespace.tables.gap_influence import gap_influence_table
+
+    tables, tested = gap_tables(stores, seed=config.seed, distances=config.distances, progress=progress)
+    return {**tables, "gap_influence": gap_influence_table(stores, progress=progress)}, tested
+
+
+def _geometry(stores: Stores, config: AnalyzeConfig, progress: Progress) -> tuple[dict[str, pd.DataFrame], list[dict]]:
+    from featurespace.tables.geometry import geometry_tables
+
+    table, tested = geometry_tables(stores, seed=config.seed, properties=config.properties, progress=progress)
+    return {"geometry": table}, tested
+
+
+def _weights(stores: Stores, networks: Sequence[Model], progress: Progress) -> dict[str, pd.DataFrame]:
+    from featurespace.tables.weights import weights_table
+
+    about: dict[str, Any] = {"controls": stores.controls, "arms": stores.arms}
+    table = weights_table(networks, memo=stores.memo, progress=progress, **about)
+    return {"weights": table} if len(table) else {}
 
 
 def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.DataFrame:

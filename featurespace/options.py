@@ -30,7 +30,7 @@ PROPERTIES = (
     *DEFAULT_PROPERTIES, "effective_rank", "spectrum_decay", "intrinsic_dimension", "intrinsic_dimension_mle",
     "participation_ratio_corrected", "silhouette", "fisher_ratio", "log_me", "h_score", "dead_units", "constant_units",
 )  # fmt: skip
-ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry")
+ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry", "weights")
 
 ANALYZE = {
     "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),

@@ -37,7 +37,8 @@ class Plan:
     images : images of each data set
     models : cost of each network
     disk_bytes, free_bytes : what the feature store will take, and what the disk has left
-    memory_bytes : what the statistics hold at once: all layers of one data set as float64
+    memory_bytes : what the statistics hold at once: all layers of one data set as float64, or the kernels of the weights of
+        one layer in all networks, whichever is more
     seconds : of the forward passes alone
     """
 
@@ -49,8 +50,15 @@ class Plan:
     seconds: float
 
 
-def make_plan(models: list[Model], images: dict[str, int], options: ExtractOptions, out: Path) -> Plan:
-    """Return the cost of extracting every network on every data set; three small forward passes each."""
+def make_plan(
+    models: list[Model], images: dict[str, int], options: ExtractOptions, out: Path, *, weights: bool = False
+) -> Plan:
+    """Return the cost of extracting every network on every data set; three small forward passes each.
+
+    With ``weights``, what comparing them takes is counted.
+    """
+    from featurespace.tables.weights import kernel_bytes
+
     plans = tuple(_model_plan(model, options) for model in models)
     total = sum(images.values())
     return Plan(
@@ -58,7 +66,9 @@ def make_plan(models: list[Model], images: dict[str, int], options: ExtractOptio
         models=plans,
         disk_bytes=_disk_bytes(sum(plan.width for plan in plans), total),
         free_bytes=_free_bytes(out),
-        memory_bytes=8 * sum(plan.width for plan in plans) * max(images.values()),
+        memory_bytes=max(
+            8 * sum(plan.width for plan in plans) * max(images.values()), kernel_bytes(models) if weights else 0
+        ),
         seconds=sum(total / plan.images_per_second for plan in plans),
     )
 

@@ -1,7 +1,7 @@
 """Paper figures: what finetuning leaves of the first filters, and how much filters differ among themselves.
 
 Reads `feature_reuse.csv` (experiment, pretraining, task, layer, value) and `feature_uniqueness.csv` (pretraining, layer, value,
-std) from TABLES, and writes `feature_reuse` of one EXPERIMENT and `feature_uniqueness` to OUT as PDF, SVG, PNG, 180 and 108 mm wide.
+std) from TABLES, and writes `feature_reuse` of one EXPERIMENT and `feature_uniqueness` to OUT as PDF, SVG and PNG.
 
     TABLES=tables OUT=runs/published/paper python figures/feature_reuse.py
 

@@ -15,6 +15,7 @@ from featurespace.plots.few_shot import accuracy_by_shots
 from featurespace.plots.pairwise import pairwise_pages
 from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_pages
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
+from featurespace.plots.weights import reuse_by_layer, uniqueness_by_layer
 from featurespace.tables.convergence_time import PREFIX
 
 
@@ -65,6 +66,12 @@ def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figu
     geometry = tables.get("geometry")
     for metric in dict.fromkeys(geometry["metric"]) if geometry is not None else ():
         yield f"{metric}_by_depth", geometry_by_depth(geometry, layers, metric=metric)
+    weights = tables.get("weights")
+    if weights is not None and len(weights):
+        if weights["metric"].str.startswith("feature_reuse").any():
+            yield "feature_reuse", reuse_by_layer(weights, layers)
+        if weights["metric"].str.startswith("feature_uniqueness").any():
+            yield "feature_uniqueness", uniqueness_by_layer(weights, layers)
     embedding = tables.get("embedding")
     if embedding is not None and len(embedding):
         for data in dict.fromkeys(embedding["data"]):

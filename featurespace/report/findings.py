@@ -12,6 +12,7 @@ from featurespace.report.arms import arm_sentences
 from featurespace.report.geometry import geometry_sentences
 from featurespace.report.numbers import count_of, number, with_interval
 from featurespace.report.verdicts import influence_sentences, verdict_sentence
+from featurespace.report.weights import weights_sentences
 from featurespace.run import Run
 from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 from featurespace.tables.schema import DIFFERENCES, validate
@@ -57,6 +58,10 @@ def findings(run: Run) -> list[Finding]:
         told = _told_pairs(_names(layers, "model"))
         sentences = geometry_sentences(tables["geometry"], differences, told, last)
         found += [Finding("geometry", data, sentence, shown) for data, sentence, shown in sentences]
+    if "weights" in tables:
+        pairs = _told_pairs(_names(layers, "model"))
+        of_weights = weights_sentences(tables["weights"], pairs)
+        found += [Finding("weights", "all", sentence, shown) for sentence, shown in of_weights]
     if "arms" in tables:
         found += [Finding("arms", data, sentence, shown) for data, sentence, shown in arm_sentences(tables["arms"])]
     if "verdicts" in tables:

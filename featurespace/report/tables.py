@@ -10,6 +10,7 @@ import pandas as pd
 
 from featurespace.report.arms import arm_tables
 from featurespace.report.numbers import number, with_interval
+from featurespace.report.weights import weights_tables
 from featurespace.run import Run
 from featurespace.tables.stores import corresponding_layers
 
@@ -50,6 +51,8 @@ def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
     elif name == "geometry":
         for (metric, data), rows in table.groupby(["metric", "data"], sort=False):
             yield _by_model(rows, f"{metric.replace('_', ' ')} on {data} (95 % interval)")
+    elif name == "weights":
+        yield from weights_tables(table)
     elif name == "arms":
         yield from arm_tables(table)
     elif name == "embedding":

@@ -55,6 +55,12 @@ CHAPTERS = (
      "all point one way. Uniformity, at most 0, is lower the more evenly images spread over the sphere of directions.",
      "geometry", ("participation_ratio", "anisotropy", "uniformity", "effective_rank", "spectrum_decay", "intrinsic_dimension",
                   "silhouette", "fisher_ratio", "log_me", "h_score", "dead_units", "constant_units")),
+    ("Weights", "Feature reuse is CKA (RBF kernel) of a layer's filters in two networks: output channels and places in a filter "
+     "are the samples, input channels the features; no images are needed. Feature uniqueness is 1 less the mean CKA of eight parts "
+     "of a layer's filters. As published, both depend on the shape of the layer: weights that have nothing in common reach a high "
+     "CKA where filters are few for their channels. Compare with the untrained copy, or take the debiased values, which are then "
+     "about 0 (uniqueness: 1). Intervals say how the values vary with the filters, not from training to training.", "weights",
+     ("feature_reuse", "feature_uniqueness")),
     ("Arms", "An arm is one way of training, repeated with several seeds. What differs between two arms is told from what differs "
      "between seeds of one: intervals speak of further seeds and of further images. Seeds of one arm set the ceiling of CKA; "
      "whether two arms lie below it is tested by permuting the models over the arms; with three seeds an arm, p cannot be "
@@ -78,6 +84,8 @@ CAPTIONS = {
     "fisher_ratio": "Variance between classes over that within, in each layer.",
     "log_me": "LogME of each layer: the evidence for a linear model of the classes.",
     "h_score": "H-score of each layer: variance between the classes of whitened features.",
+    "feature_reuse": "Feature reuse by layer: as published, and debiased.",
+    "feature_uniqueness": "Feature uniqueness by layer: as published, and debiased.",
     "dead_units": "Share of channels that are never active.",
     "constant_units": "Share of channels that never change.",
     "cka_convergence": "CKA at n/8, n/4, n/2 and all n images (whole groups where there are groups).",

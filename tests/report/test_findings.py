@@ -95,7 +95,7 @@ def test_gaps_are_told_by_p(tmp_path, p, start, shown):
 def test_every_number_of_a_run_is_in_its_tables(small_run):
     tables = small_run.tables
     known = {0.95, 95.0}
-    for name in ("similarity", "probe", "domain_gap", "differences", "geometry"):
+    for name in ("similarity", "probe", "domain_gap", "differences", "geometry", "weights"):
         for column in tables[name].select_dtypes("number").columns:
             known |= {number(value) for value in tables[name][column].dropna()}
     summary, verdicts = tables["influence_summary"], tables["verdicts"]
@@ -187,3 +187,27 @@ def test_what_could_not_be_tested_is_not_called_the_same(tmp_path):
 def test_one_layer_is_told_as_one_value(tmp_path):
     (found,) = findings(written_run(tmp_path, layers=LAYERS, similarity=[cka("last", 0.4)]))
     assert found.sentence == "On ct, CKA of a and b in last is 0.400 (0.350 to 0.450); n = 100 images in 12 groups."
+
+
+def reuse(layer, value, half=0.05, **changed):
+    return {"metric": "feature_reuse_debiased", "model_a": "a", "model_b": "b", "layer": layer, "value": value, "ci_low": value - half,
+            "ci_high": value + half, "n": 576, "se": half / 2, "sd": None, "runs": 1, **INTERVAL, "unit": "filter", **changed}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "start", "shown"),
+    [
+        ([reuse("conv1", 0.9), reuse("conv2", 0.3)], "The filters of a and b are least alike in conv2: debiased feature reuse runs "
+         "from 0.300 (0.250 to 0.350) in conv2 to 0.900 (0.850 to 0.950) in conv1 over 2 layers", True),
+        ([reuse("conv1", 0.9), reuse("conv2", 0.85)], "No difference between layers is shown in how alike the filters of a and b", False),
+        ([reuse("conv1", 1.0), reuse("conv2", 1.0)], "The filters of a and b are the same in all 2 layers compared.", False),
+        ([reuse("conv1", 0.9), reuse("conv1", 0.1, runs=3)], "No difference between layers is shown", False),
+    ],
+)  # fmt: skip
+def test_filters_are_told_by_interval(tmp_path, rows, start, shown):
+    (found,) = findings(written_run(tmp_path, layers=LAYERS, weights=rows))
+    assert found.sentence.startswith(start) and found.shown is shown and found.table == "weights"
+
+
+def test_pairs_without_shared_layers_have_no_sentence(tmp_path):
+    assert findings(written_run(tmp_path, layers=LAYERS, weights=[reuse("conv1", 0.9, model_b="untrained")])) == []
