@@ -34,6 +34,23 @@ def compare(
             "--losses", help="Table of training losses (.., epoch, step, samples, loss); several times.", **FILE
         ),
     ] = None,
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--predictions",
+            help="LABEL=predictions.csv, or with --masks LABEL=FOLDER of predicted masks: who knows what; 2 to 6 times.",
+            show_default=False,
+        ),
+    ] = None,
+    masks: Annotated[Path | None, arguments.path_option("--masks", help="Folder of the true masks.")] = None,
+    images: Annotated[
+        Path | None,
+        arguments.path_option("--images", help="Folder of their images, for pictures of who is right where."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="What the predictions are of, for tables and titles.")] = None,
+    by_class: Annotated[
+        bool | None, typer.Option("--by-class", help="Compare with models that are independent within each class.")
+    ] = None,
     family: Annotated[
         str | None,
         typer.Option(help="Tests that Holm's correction counts together: those of one experiment,task,metric, or all."),
@@ -60,7 +77,8 @@ def compare(
     from featurespace.comparing import compare as job
 
     given: dict[str, Any] = {
-        "adjust": adjust, "curves": curves, "losses": losses, "family": family, "alpha": alpha, "margin": margin,
+        "adjust": adjust, "curves": curves, "losses": losses, "predictions": predictions,
+        "masks": masks, "images": images, "task": task, "by_class": by_class, "family": family, "alpha": alpha, "margin": margin,
         "power": power, "std": std, "draws": draws, "lower_is_better": lower_is_better, "seed": seed,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value not in (None, [])}

@@ -61,7 +61,7 @@ def compare(
             for name, table in _made(tables, adjusted, config).items():
                 run.write_table(name, table)
         with progress.stage("figures"):
-            drawn = draw_figures(run)
+            drawn = draw_figures(run) + _overlays(run, config)
         _write_records(run, config, drawn, progress)
         run.finish()
     return run
@@ -123,10 +123,35 @@ def _made(tables: dict[str, pd.DataFrame], adjusted: list[str], config: CompareC
         runs = pd.concat([runs, epochs[list(runs)]], ignore_index=True)
     if "losses" in tables:
         made["loss_curves"] = loss_curves_table(tables["losses"])
+    if config.predictions:
+        made |= _who_knows_what(config)
     return {
         "runs": runs, "runs_summary": summary_table(runs, config, adjusted),
         "comparison": comparison_table(runs, config, adjusted), **made,
     }  # fmt: skip
+
+
+def _who_knows_what(config: CompareConfig) -> dict[str, pd.DataFrame]:
+    from featurespace.tables.agreement import agreement_tables, mask_agreement_tables
+
+    if config.masks:
+        return mask_agreement_tables(Path(config.masks).expanduser(), config.predicted, task=config.task)
+    return agreement_tables(config.predicted, task=config.task, by_class=config.by_class, seed=config.seed)
+
+
+def _overlays(run: Run, config: CompareConfig) -> list[str]:
+    """Draw the images on which models are least of one mind; not part of what tables draw again."""
+    from featurespace.plots.agreement import answer_overlays
+    from featurespace.tables.overlays import divided_images
+
+    if not config.images:
+        return []
+    assert config.masks is not None  # the schema sees to it
+    masks, images = (Path(each).expanduser() for each in (config.masks, config.images))
+    chosen = divided_images(masks, images, config.predicted, count=8)
+    names, pictures, maps = zip(*chosen)
+    run.write_figure("overlays", answer_overlays(pictures, maps, list(config.predicted), titles=names))
+    return ["overlays"]
 
 
 def _write_records(run: Run, config: CompareConfig, drawn: list[str], progress: Progress) -> None:
@@ -139,12 +164,20 @@ def _write_records(run: Run, config: CompareConfig, drawn: list[str], progress: 
         "figures": drawn, "findings": [each._asdict() for each in comparison_findings(run)],
     })  # fmt: skip
     finished = provenance.now()
-    given = [*config.runs, *([config.adjust] if config.adjust else []), *config.curves, *config.losses]
+    given = [*config.runs, *([config.adjust] if config.adjust else []), *config.curves, *config.losses,
+             *map(str, config.predicted.values())]  # fmt: skip
     run.write_json("provenance.json", {
         "command": provenance.command_line(), "started": progress.started, "finished": finished,
         "parts": run.parts(finished), "seed": config.seed, "machine": provenance.machine(),
         "versions": provenance.installed_versions(),
-        "files": [{"file": each, "sha256": files.hash_file(Path(each).expanduser())} for each in given],
+        "files": [{"file": each, "sha256": _hash(Path(each).expanduser())} for each in given],
         "seconds": {name: round(value, 2) for name, value in progress.seconds.items()}, "messages": progress.messages,
     })  # fmt: skip
     write_report(run)
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file, or of the files of a folder by their names."""
+    if not path.is_dir():
+        return files.hash_file(path)
+    return files.hash_value({str(each.relative_to(path)): files.hash_file(each) for each in sorted(path.rglob("*.*"))})

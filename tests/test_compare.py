@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import featurespace as fs
@@ -82,6 +83,96 @@ def test_figures_and_report_can_be_made_again(made):
         result = CliRunner().invoke(app, [command, str(folder / "out")])
         assert result.exit_code == 0, result.output
     assert CliRunner().invoke(app, ["verify", str(folder / "out")]).exit_code == 0
+
+
+def write_predictions(folder, label, *, right, seed):
+    """Predictions of 90 samples of three classes in 30 groups."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(90) % 3
+    predicted = np.where(rng.uniform(size=90) < right, truth, (truth + 1) % 3)
+    table = pd.DataFrame({"id": [f"{n:03}.png" for n in range(90)], "group": [f"p{n // 3}" for n in range(90)]})
+    names = np.array(["a", "b", "c"])
+    table = table.assign(label=names[truth], predicted=names[predicted])
+    for place, name in enumerate(names):
+        table[f"p_{name}"] = np.where(predicted == place, 0.8, 0.1)
+    (folder / label).mkdir()
+    table.to_csv(folder / label / "predictions.csv", index=False)
+    return f"{label}={folder / label / 'predictions.csv'}"
+
+
+def test_who_knows_what_from_predictions(tmp_path):
+    files = write_inputs(tmp_path)
+    given = [
+        write_predictions(tmp_path, name, right=right, seed=n)
+        for n, (name, right) in enumerate({"ct": 0.9, "photos": 0.6}.items())
+    ]
+    arguments = [word for each in given for word in ("--predictions", each)]
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["compare", str(files["runs"]), "--out", str(out), "--task", "xray", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "On xray, all models are right on" in result.stdout and "error consistency" in result.stdout
+    run = fs.load(out)
+    table = run.tables["agreement"]
+    assert table["set"].tolist() == ["none", "ct", "photos", "ct + photos"] and table["count"].sum() == 90
+    assert set(table["unit"]) == {"group"} and "who_knows_what_xray" in run.summary["figures"]
+    report = run.report.read_text(encoding="utf-8")
+    assert "Who knows what" in report and "Exact sets of models that are right on xray" in report and run.verify()
+
+
+def write_masks(folder, seed=0):
+    """Ten masks of two classes, their images, and what two models predict."""
+    rng = np.random.default_rng(seed)
+    for n in range(10):
+        mask = np.zeros((12, 10), np.uint8)
+        mask[2:8, 2:8] = 1 + n % 2
+        one, other = (np.where(rng.uniform(size=mask.shape) < wrong * n / 10, 0, mask) for wrong in (0.2, 0.6))
+        picture = rng.integers(0, 255, (12, 10)).astype(np.uint8)
+        for name, array in {"masks": mask, "one": one, "other": other, "images": picture}.items():
+            (folder / name / "x").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(folder / name / "x" / f"{n}.png")
+    predictions = [f"{name}={folder / name}" for name in ("one", "other")]
+    return {"predictions": predictions, "masks": folder / "masks", "images": folder / "images"}
+
+
+def test_who_knows_what_of_a_segmentation_with_overlays(tmp_path):
+    files, given = write_inputs(tmp_path), write_masks(tmp_path)
+    run = fs.compare(files["runs"], tmp_path / "out", draws=1000, **given)
+    table = run.tables["agreement"].set_index("set")
+    assert table["count"].sum() == 360 and table.loc["one", "count"] > table.loc["other", "count"]
+    assert run.summary["figures"][-1] == "overlays" and "least of one mind" in run.report.read_text(encoding="utf-8")
+    assert CliRunner().invoke(app, ["figures", str(run.path)]).exit_code == 0 and run.verify()
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"masks": None, "images": None, "predictions": None, "by_class": True},
+            "by_class is given without predictions",
+        ),
+        ({"masks": None}, "images is given without masks, which it belongs to; give masks, too"),
+        ({"predictions": ["one"]}, "'one' is no LABEL=PATH"),
+        ({"predictions": ["a=x", "a=y"]}, "a label is given twice among a, a; each model needs its own"),
+        ({"predictions": ["a=nothing", "b=nothing"]}, "nothing is no folder; masks are files"),
+        ({"images": "nothing"}, "nothing is no folder"),
+    ],
+)
+def test_bad_predictions_are_named(tmp_path, change, message):
+    files = write_inputs(tmp_path)
+    with pytest.raises(FeaturespaceError, match=message):
+        fs.compare(files["runs"], tmp_path / "out", draws=1000, **write_masks(tmp_path) | change)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_images_that_do_not_fit_their_masks_are_named(tmp_path):
+    files, given = write_inputs(tmp_path), write_masks(tmp_path)
+    Image.new("L", (5, 5)).save(tmp_path / "images" / "x" / "9.png")
+    with pytest.raises(FeaturespaceError, match="9.png is 5 x 5 pixels and its mask 10 x 12"):
+        fs.compare(files["runs"], tmp_path / "out", draws=1000, **given)
+    (tmp_path / "images" / "x" / "9.png").unlink()
+    with pytest.raises(FeaturespaceError, match="lacks the image of the mask 'x/9'; give every mask its image"):
+        fs.compare(files["runs"], tmp_path / "again", draws=1000, **given)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from featurespace.data.images import read_image
 from featurespace.errors import FeaturespaceError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # that keep numbers as they are
+IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -37,8 +38,8 @@ def predicted_masks(
         If a folder does not exist or holds no mask, a prediction is missing, a name stands for two files, a file cannot be read
         or is of another size than its mask.
     """
-    truth = _named(Path(masks))
-    answers = {label: _named(Path(folder)) for label, folder in predictions.items()}
+    truth = named_files(Path(masks))
+    answers = {label: named_files(Path(folder)) for label, folder in predictions.items()}
     for label, found in answers.items():
         missing = [name for name in truth if name not in found]
         if missing:
@@ -57,16 +58,20 @@ def predicted_masks(
         yield name, mask, predicted
 
 
-def _named(folder: Path) -> dict[str, Path]:
+def named_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:
+    """Return the files of a folder and those below it by name: the path below it without the suffix.
+
+    Raises FeaturespaceError if it does not exist or holds none, or a name stands for two files.
+    """
     if not folder.is_dir():
-        raise FeaturespaceError(f"{folder} is no folder; masks are files ({', '.join(SUFFIXES)}) below one")
+        raise FeaturespaceError(f"{folder} is no folder; masks are files ({', '.join(suffixes)}) below one")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in found:
                 raise FeaturespaceError(f"{found[name]} and {path} are both masks of {name!r}; keep one")
             found[name] = path
     if not found:
-        raise FeaturespaceError(f"{folder} holds no masks ({', '.join(SUFFIXES)})")
+        raise FeaturespaceError(f"{folder} holds no masks ({', '.join(suffixes)})")
     return found

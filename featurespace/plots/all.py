@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from featurespace.data.predictions import ONE_ANSWER
 from featurespace.files import safe_name
+from featurespace.plots.agreement import who_knows_what
 from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, geometry_by_depth, probe_by_depth
 from featurespace.plots.embedding import embedding_panels
@@ -37,6 +39,11 @@ def _of_runs(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]
         yield f"scores_{safe_name(name)}", figure
     if "time_to_convergence" in tables:
         yield "time_to_convergence", convergence_bars(tables["time_to_convergence"], colours)
+    if "agreement" in tables:
+        table = tables["agreement"]
+        for task, label in dict.fromkeys(zip(table["task"], table["label"])):
+            name = f"who_knows_what_{safe_name(task)}" + ("" if label == ONE_ANSWER else f"_{safe_name(label)}")
+            yield name, who_knows_what(table, task=task, label=label)
     if "loss_curves" in tables:
         yield "loss_curves_samples", loss_curves(tables["loss_curves"], colours)
         yield "loss_curves_epochs", loss_curves(tables["loss_curves"], colours, over="epoch")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.report.agreement import agreement_findings, agreement_report
 from featurespace.report.findings import Finding
 from featurespace.report.numbers import number, with_interval
 from featurespace.run import Run
@@ -20,6 +21,10 @@ CHAPTERS = (
      "the margin. Intervals speak of further runs on the same images, not of other images.", "comparison", ("pairwise", "scores")),
     ("Time to convergence", "The first epoch from which the validation score lies within 0.5 % of its final level. It says when a "
      "training could have been stopped, not how good it is.", "time_to_convergence", ("time_to_convergence",)),
+    ("Who knows what", "Which test samples (or foreground pixels) each exact set of models gets right, against models of the same "
+     "accuracies that are right independently. Models that err on the same samples share what is hard, or what they learnt: "
+     "easy and hard samples alone make all sets differ from chance, so compare with --by-class.",
+     "agreement", ("who_knows_what", "overlays")),
     ("Losses", "The training loss, mean over runs; bands are one standard deviation.", "loss_curves", ("loss_curves",)),
 )  # fmt: skip
 
@@ -28,6 +33,8 @@ CAPTIONS = {
     "correction. Blue: the row is better.",
     "scores": "Mean and standard deviation of the runs; points are runs.",
     "time_to_convergence": "Epochs to convergence, mean and 95 % interval over runs.",
+    "who_knows_what": "Share of samples that each exact set of models gets right, on a logarithmic scale.",
+    "overlays": "The images on which the models are least of one mind; foreground pixels coloured by who is right.",
     "loss_curves": "Training loss, mean over runs.",
 }
 
@@ -44,6 +51,8 @@ def comparison_findings(run: Run) -> list[Finding]:
                 scores = summary[(summary[PLACE] == list(key)).all(axis=1)]
                 found.append(_ahead(name, key, own, scores))
             found += [_lost(name, row) for row in claims_lost(of)]
+    if "agreement" in run.tables:
+        found += agreement_findings(run.tables)
     return found
 
 
@@ -125,6 +134,8 @@ def comparison_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
             "rows": [[*(row[each] for each in ("experiment", "pretraining", "task", "metric")), with_interval(row), row["n"]]
                      for _, row in table.iterrows()],
         }  # fmt: skip
+    elif name == "agreement":
+        yield from agreement_report(run.tables)
 
 
 def _first(rows: pd.DataFrame, row: pd.Series) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from featurespace.errors import unknown
 
@@ -30,6 +31,14 @@ class CompareConfig(BaseModel):
         default=(),
         description="Tables of training losses (experiment, pretraining, task, run, epoch, step, samples, loss).",
     )
+    predictions: tuple[str, ...] = Field(
+        default=(),
+        description="LABEL=PATH of predictions.csv, or with masks of a folder of predicted masks; 2 to 6 models.",
+    )
+    masks: str | None = Field(default=None, description="Folder of the true masks that predictions are of.")
+    images: str | None = Field(default=None, description="Folder of their images, for pictures of who is right where.")
+    task: str = Field(default="test", min_length=1, description="What the predictions are of, for tables and titles.")
+    by_class: bool = Field(default=False, description="Compare with models that are independent within each class.")
     family: tuple[str, ...] = Field(
         default=PLACE,
         description="Holm's correction counts the tests of one value of these: experiment, task, metric; or all for all tests.",
@@ -55,10 +64,36 @@ class CompareConfig(BaseModel):
         """What is taken from n in the standard deviations that tables print; tests always take 1."""
         return 0 if self.std == "population" else 1
 
-    @field_validator("runs", "curves", "losses", "lower_is_better", mode="before")
+    @field_validator("runs", "curves", "losses", "predictions", "lower_is_better", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("predictions")
+    @classmethod
+    def _labelled(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            label, equals, path = each.partition("=")
+            if not (equals and label.strip() and path.strip()):
+                raise ValueError(f"{each!r} is no LABEL=PATH, e.g. scratch=runs/scratch/predictions.csv")
+        labels = [each.partition("=")[0].strip() for each in value]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"a label is given twice among {', '.join(labels)}; each model needs its own")
+        return value
+
+    @model_validator(mode="after")
+    def _masks_need_predictions(self) -> Self:
+        for name, needed in (("masks", self.predictions), ("images", self.masks), ("by_class", self.predictions)):
+            if getattr(self, name) and not needed:
+                what = "masks" if name == "images" else "predictions"
+                raise ValueError(f"{name} is given without {what}, which it belongs to; give {what}, too")
+        return self
+
+    @property
+    def predicted(self) -> dict[str, Path]:
+        """The file or folder of the predictions of each model, by its label."""
+        named = [each.partition("=")[::2] for each in self.predictions]
+        return {label.strip(): Path(path.strip()).expanduser() for label, path in named}
 
     @field_validator("family", mode="before")
     @classmethod
