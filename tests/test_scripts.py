@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 import featurespace as fs
@@ -18,9 +20,15 @@ SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
 TRAINS = ROOT / "analyses" / "does_pretraining_pay.py"  # makes a directory of its own
 STUDY = ROOT / "analyses" / "published_study.py"  # reads logs
 OF_COMPARISONS = [
-    each for each in SCRIPTS if "featurespace compare" in each.read_text() and each.parent.name == "figures"
+    each
+    for each in SCRIPTS
+    if "featurespace compare" in (text := each.read_text())
+    and each.parent.name == "figures"
+    and "--predictions" not in text
 ]
-OF_FILTERS = ROOT / "figures" / "feature_reuse.py"
+OF_FILTERS, OVERLAYS, WHO_KNOWS = (
+    ROOT / "figures" / f"{name}.py" for name in ("feature_reuse", "overlays", "who_knows_what")
+)
 RECIPES = sorted(ROOT.glob("analyses/recipes/*.yaml"))
 MINIATURE = ROOT / "analyses" / "recipes" / "miniature"
 IMAGES = MINIATURE / "write_images.py"
@@ -88,6 +96,33 @@ def small_comparison(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def small_masks(tmp_path_factory):
+    """A mask, its image, and two predictions, in folders."""
+    folder = tmp_path_factory.mktemp("masks")
+    mask = np.eye(16, dtype=np.uint8)
+    for name, array in {"masks": mask, "images": 200 * mask, "a": mask, "b": np.triu(mask, 1)}.items():
+        (folder / name).mkdir()
+        Image.fromarray(array).save(folder / name / "1.png")
+    return folder
+
+
+def test_overlays(small_masks, tmp_path):
+    environment = {**os.environ, "PREDICTIONS": "one=a,other=b", "OUT": str(tmp_path)}
+    subprocess.run([sys.executable, OVERLAYS], check=True, capture_output=True, env=environment, cwd=small_masks)
+    assert {path.stem for path in tmp_path.iterdir()} == {"overlays"}
+
+
+def test_who_knows_what(small_masks, small_comparison, tmp_path):
+    run = fs.compare(
+        f"{small_comparison}_runs.csv", tmp_path / "run", masks=small_masks / "masks",
+        predictions=[f"{name}={small_masks / name}" for name in "ab"],
+    )  # fmt: skip
+    environment = {**os.environ, "RUN": str(run.path), "OUT": str(tmp_path / "out")}
+    subprocess.run([sys.executable, WHO_KNOWS], check=True, capture_output=True, env=environment)
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"who_knows_what"}
+
+
 def test_the_study_from_its_logs(small_comparison):
     tables = fs.load(small_comparison).tables
     assert set(tables) == {"comparison", "loss_curves", "runs", "runs_summary", "time_to_convergence"}
@@ -114,7 +149,7 @@ def test_figures_of_a_comparison(script, small_comparison, tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    [each for each in SCRIPTS if each not in (TRAINS, STUDY, OF_FILTERS, *OF_COMPARISONS)],
+    [each for each in SCRIPTS if each not in (TRAINS, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_it_runs(script, small_run, tmp_path):

@@ -3,6 +3,7 @@ import pytest
 import scipy.stats
 
 from featurespace.stats import (
+    bootstrap_difference,
     equivalence_test,
     hedges_g,
     mean_interval,
@@ -60,6 +61,34 @@ def test_equivalence_is_the_90_percent_interval(rng):
 def test_equivalence_near_the_margin_keeps_its_size(rng):
     found = [equivalence_test(rng.normal(0.5, 1, 6), rng.normal(0, 1, 6), margin=0.5) <= 0.05 for _ in range(2000)]
     assert np.mean(found) < 0.065
+
+
+def test_the_size_of_welchs_test(rng):
+    """4.1 % of pairs of four normal runs in 200,000; 2000 pairs give 4.1 +- 0.9 %."""
+    found = np.mean([welch_test(rng.standard_normal(4), rng.standard_normal(4)) <= 0.05 for _ in range(2000)])
+    assert abs(found - 0.041) < 0.014
+
+
+@pytest.mark.parametrize("n, m, deviation", [(4, 4, 1), (5, 5, 3), (4, 8, 1)])
+def test_the_bootstrap_interval_covers(rng, n, m, deviation):
+    """94 to 96 % in 1500 repeats; 600 give 95 +- 1.8 %. Plain percentiles cover 83 to 87 %."""
+    covered = 0
+    for _ in range(600):
+        x, y = rng.normal(1, 1, n), deviation * rng.standard_normal(m)
+        found = bootstrap_difference(x, y, rng=rng, draws=2000)
+        covered += found.ci_low <= 1 <= found.ci_high
+    assert abs(covered / 600 - 0.945) < 0.03
+
+
+def test_the_bootstrap_has_its_reasons(rng):
+    assert bootstrap_difference([1, 2, 3], [1, 2, 3, 4], rng=rng).interval == "none: 3 runs, at least 4 needed"
+    assert bootstrap_difference([1] * 4, [1] * 4, rng=rng).interval == "none: no variance"
+    found = bootstrap_difference(X, Y, rng=np.random.default_rng(1), draws=5000)
+    assert (
+        found.value == np.mean(X) - np.mean(Y)
+        and found.interval == "bootstrap over runs, 5,000 draws, expanded percentile"
+    )
+    assert found.se == pytest.approx(welch_interval(X, Y).se, rel=0.05)
 
 
 def test_hedges_g_is_unbiased_and_its_interval_covers(rng):
