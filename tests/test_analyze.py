@@ -10,6 +10,7 @@ from PIL import Image
 import featurespace as fs
 from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as extraction
+from featurespace.files import hash_array
 from featurespace.progress import Progress
 from featurespace.tables.memo import Memo
 
@@ -368,7 +369,10 @@ def test_into_adds_a_model_and_computes_only_what_is_new(arguments, tmp_path, mo
     )
     run = fs.analyze(models[1:], into=tmp_path / "r")
     assert all(path.stat().st_mtime_ns == time for path, time in stores.items())
-    assert kept and all("after" in str(key) for _, key in kept)
+    assert kept and all("after" in str(key) for kind, key in kept if kind != "weights")
+    state = torch.load(models[1].partition("@")[2], weights_only=True)["state_dict"]
+    of_after = {hash_array(value.numpy()) for value in state.values()}
+    assert all(of_after & set(key["content"]) for kind, key in kept if kind == "weights")
     assert run.summary["models"] == ["before", "after"] and run.summary["controls"] == ["untrained"]
     whole = fs.analyze(models, data, tmp_path / "whole", **options)
     for name, table in whole.tables.items():
