@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from featurespace.extraction import extract
     from featurespace.indexing import index
     from featurespace.run import Run, load, save_figure
+    from featurespace.studying import study
     from featurespace.training.finetune import finetune
     from featurespace.training.pretrain import pretrain
     from featurespace.training.settings import FinetuneConfig, PretrainConfig
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "FeaturespaceError", "FinetuneConfig", "PretrainConfig", "Run", "__version__", "analyze", "compare", "export", "extract",
-    "finetune", "index", "load", "pretrain", "save_figure",
+    "finetune", "index", "load", "pretrain", "save_figure", "study",
 ]  # fmt: skip
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "load": "featurespace.run",
     "pretrain": "featurespace.training.pretrain",
     "save_figure": "featurespace.run",
+    "study": "featurespace.studying",
     "FinetuneConfig": "featurespace.training.settings",
     "PretrainConfig": "featurespace.training.settings",
     "Run": "featurespace.run",

@@ -1,0 +1,119 @@
+"""What `featurespace study` is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from featurespace.training.settings import FinetuneConfig, Noise, PretrainConfig
+
+GIVEN_BY_GRID = ("model", "out", "runs", "seed", "fraction", "mode", "noise", "experiment", "pretraining", "run")
+MODES = ("full", "linear", "scratch")
+
+
+class Pretraining(BaseModel):
+    """Where finetunings start: a checkpoint that is there, or a training of the study's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(default=None, description="Model spec of a checkpoint that is there.")
+    train: dict[str, Any] | None = Field(
+        default=None, description="Keys of `featurespace train pretrain`; model may be the name of another pretraining."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Pretraining:
+        if (self.model is None) == (self.train is None):
+            raise ValueError("give either model (a checkpoint that is there) or train (how to make it)")
+        unknown = sorted(set(self.train or ()) - set(PretrainConfig.model_fields))
+        if unknown:
+            raise ValueError(f"train has the key {unknown[0]!r}, which `featurespace train pretrain` does not know")
+        if "out" in (self.train or ()):
+            raise ValueError("train has the key 'out'; the study gives each cell its folder")
+        return self
+
+
+class Design(BaseModel):
+    """A part of the grid: every combination of its values, or a star around the first of each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str = Field(min_length=1, description="Name in the runs table.")
+    pretraining: tuple[str, ...] = Field(default=("all",), description="Names of pretrainings, or all.")
+    task: tuple[str, ...] = Field(default=("all",), description="Names of tasks, or all.")
+    fraction: tuple[float, ...] = Field(default=(1.0,), min_length=1, description="Shares of the training images.")
+    mode: tuple[Literal["full", "linear", "scratch"], ...] = Field(
+        default=("full",), min_length=1, description="full, linear or scratch."
+    )
+    noise: tuple[Noise | None, ...] = Field(default=(None,), min_length=1, description="Noise on the images, or null.")
+    seed: tuple[int, ...] = Field(default=(0,), min_length=1, description="Seeds; each is a run.")
+    star: bool = Field(
+        default=False, description="Vary fraction, mode and noise one at a time from the first value of each."
+    )
+
+    @field_validator("pretraining", "task", "fraction", "mode", "noise", "seed", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("pretraining", "task", "fraction", "mode", "noise", "seed")
+    @classmethod
+    def _each_once(cls, value: tuple) -> tuple:
+        for place, each in enumerate(value):
+            if each in value[:place]:
+                raise ValueError(f"{each!r} stands twice; a value counts once")
+        return value
+
+
+class StudyConfig(BaseModel):
+    """The schema of a study: pretrainings, tasks, and which of them are combined how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="Directory of the study.")
+    pretrainings: dict[str, Pretraining] = Field(min_length=1, description="Starts by name.")
+    tasks: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="Keys of `featurespace train finetune` by name; what the grid gives is left out."
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="Keys of trainings that hold where a pretraining or task says nothing else."
+    )
+    grid: tuple[Design, ...] = Field(
+        min_length=1, description="Which pretrainings, tasks, fractions, modes, noise and seeds."
+    )
+    adjust: str | None = Field(default=None, description="YAML file of pretrainings to add to the comparison.")
+    analyze: dict[str, Any] | None = Field(
+        default=None, description="Options of `featurespace analyze` over all checkpoints, data among them."
+    )
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_keys(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, keys in value.items():
+            for key in keys:
+                if key in GIVEN_BY_GRID:
+                    raise ValueError(
+                        f"task {name!r} has the key {key!r}, which the study gives each cell; leave it out"
+                    )
+                if key not in FinetuneConfig.model_fields:
+                    raise ValueError(
+                        f"task {name!r} has the key {key!r}, which `featurespace train finetune` does not know"
+                    )
+            if "data" not in keys:
+                raise ValueError(f"task {name!r} has no data; write data: LABEL=PATH")
+        return value
+
+    @field_validator("defaults")
+    @classmethod
+    def _known_defaults(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if key in GIVEN_BY_GRID or key not in (set(FinetuneConfig.model_fields) | set(PretrainConfig.model_fields)):
+                raise ValueError(f"defaults has the key {key!r}, which no training takes from there")
+        return value
+
+    def of(self, schema: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults that a schema knows, with what is given over them."""
+        return {key: value for key, value in self.defaults.items() if key in schema.model_fields} | dict(given)

@@ -1,0 +1,150 @@
+"""The job that runs a study: every cell of its grid once, then one table of runs and its comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from featurespace import files, locking
+from featurespace.comparing import compare
+from featurespace.device import available_cores
+from featurespace.errors import FeaturespaceError
+from featurespace.progress import Progress, shortened
+from featurespace.studies import ledger
+from featurespace.studies.cells import Cell, make_cells
+from featurespace.studies.gathering import gathered
+from featurespace.studies.running import run_cells
+from featurespace.studies.settings import StudyConfig
+from featurespace.yaml_files import checked, to_yaml, with_changes
+
+LEAST_EPOCHS = 10  # that a level of convergence is taken from
+RUN = ["experiment", "pretraining", "task", "run"]
+
+
+def study(
+    config: StudyConfig,
+    *,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Run the cells of a study that are not finished, and write ``runs.csv``, ``curves.csv``, ``losses.csv`` and ``comparison``.
+
+    The same call again goes on: finished cells are verified by their hashes and skipped, failed ones skipped too unless
+    ``retry``, and after a change of the configuration only the cells that it touches are run.
+
+    Parameters
+    ----------
+    config : the study
+    only : patterns of cells to run, with the parents they need; all by default
+    jobs : processes at once
+    retry : run failed cells again
+    progress : where to tell what happens; silent by default
+
+    Returns
+    -------
+    Path
+        The directory of the study.
+
+    Raises
+    ------
+    FeaturespaceError
+        what the user can repair, all of it about the grid before the first cell; cells that failed, with their logs, after all
+        others are done
+    """
+    progress = progress or Progress()
+    cells = make_cells(config)
+    chosen = chosen_cells(cells, only)
+    config.out.mkdir(parents=True, exist_ok=True)
+    with locking.locked(config.out, config.out / "study.yaml"):
+        files.write_text(config.out / "study.yaml", to_yaml(config))
+        if retry:
+            for cell in chosen:
+                if ledger.state(cell).word == ledger.BROKEN:
+                    ledger.reset(cell)
+        threads = max(1, available_cores() // jobs) if jobs > 1 else None
+        with progress.stage("cells"):
+            states = run_cells(
+                chosen, jobs=jobs, threads=threads, told=lambda cell, found: _tell(progress, cell, found)
+            )
+        _refuse_failures(chosen, states)
+        if all(ledger.state(cell).word == ledger.FINISHED for cell in cells):
+            _conclude(config, cells, progress)
+        else:
+            progress.say("some cells are not finished yet; run the study without --only to end it")
+    return config.out
+
+
+def read_study(path: str | Path, changes: Sequence[str] = ()) -> StudyConfig:
+    """Return the study of a YAML file, some of its keys changed by ``KEY=VALUE``."""
+    return checked(StudyConfig, with_changes(path, StudyConfig, changes))
+
+
+def chosen_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+    """Return the cells that a pattern names, with their parents; raises FeaturespaceError where a pattern names none."""
+    if not only:
+        return list(cells)
+    for pattern in only:
+        if not any(fnmatchcase(cell.name, pattern) for cell in cells):
+            raise FeaturespaceError(
+                f"--only {pattern!r} names no cell; cells are {shortened([cell.name for cell in cells], shown=6)}"
+            )
+    by_name = {cell.name: cell for cell in cells}
+    wanted = {cell.name for cell in cells if any(fnmatchcase(cell.name, pattern) for pattern in only)}
+    for cell in reversed(cells):  # children come after their parents
+        if cell.name in wanted and cell.parent in by_name:
+            wanted.add(str(cell.parent))
+    return [cell for cell in cells if cell.name in wanted]
+
+
+def states_of(config: StudyConfig) -> list[tuple[Cell, ledger.State]]:
+    """Return each cell of a study with what became of it; reads no checkpoint."""
+    return [(cell, ledger.state(cell)) for cell in make_cells(config)]
+
+
+def _tell(progress: Progress, cell: Cell, found: ledger.State) -> None:
+    took = f" in {found.seconds:.0f} s" if found.seconds is not None else ""
+    progress.tell(f"{cell.name}: {found.word}{took}{f' ({found.reason})' if found.reason else ''}")
+
+
+def _refuse_failures(cells: Sequence[Cell], states: dict[str, ledger.State]) -> None:
+    failed = [cell for cell in cells if cell.name in states and states[cell.name].word != ledger.FINISHED]
+    if failed:
+        lines = [f"{cell.name}: {states[cell.name].reason} (log: {cell.folder / ledger.LOG})" for cell in failed]
+        raise FeaturespaceError(
+            f"{len(failed)} of {len(cells)} cells failed, and what starts from them waits; mend the cause and add --retry:\n"
+            + "\n".join(lines)
+        )
+
+
+def _conclude(config: StudyConfig, cells: Sequence[Cell], progress: Progress) -> None:
+    tables = gathered(cells)
+    given: dict[str, Any] = {"adjust": config.adjust} if config.adjust else {}
+    for name, table in tables.items():
+        file = config.out / f"{name}.csv"
+        files.write_atomic(file, lambda path, table=table: table.to_csv(path, index=False))  # type: ignore[misc]
+        if name == "curves" and len(table) and table.groupby(RUN)["epoch"].nunique().min() < LEAST_EPOCHS:
+            progress.say(f"no times to convergence: a training has fewer than {LEAST_EPOCHS} epochs")
+        elif name != "runs" and len(table):
+            given[name] = file
+    compare(config.out / "runs.csv", config.out / "comparison", progress=progress, **given)
+    if config.analyze is not None:
+        _analyze(config, cells, progress)
+
+
+def _analyze(config: StudyConfig, cells: Sequence[Cell], progress: Progress) -> None:
+    """Extract and analyze the checkpoint of every finetuned cell, seeds of one cell as an arm."""
+    from featurespace.analyze import analyze
+
+    finetuned = [cell for cell in cells if cell.kind == "finetune"]
+    labels = {cell.name: files.safe_name(cell.name) for cell in finetuned}
+    arms: dict[str, list[str]] = {}
+    for cell in finetuned:
+        arms.setdefault(cell.name.rpartition("-seed")[0], []).append(labels[cell.name])
+    several = [f"{files.safe_name(name)}={','.join(members)}" for name, members in arms.items() if len(members) > 1]
+    models = [f"{labels[cell.name]}={cell.checkpoint}" for cell in finetuned]
+    options = {"arms": several} if several else {}
+    analyze(models, out=config.out / "analysis", progress=progress, **options | dict(config.analyze or {}))

@@ -1,0 +1,164 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import featurespace as fs
+from featurespace.cli import app
+from featurespace.errors import FeaturespaceError
+from featurespace.studies import ledger, running
+from featurespace.studies.cells import make_cells
+from featurespace.studying import read_study
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr("featurespace.report.write.draw_figures", lambda run: [])
+
+
+@pytest.fixture
+def file(two_domains, tmp_path):
+    text = {
+        "out": str(tmp_path / "study"),
+        "defaults": {"image_size": 32, "batch_size": 8, "loggers": [], "epochs": 2, "threads": 1},
+        "pretrainings": {
+            "scratch": {"model": "test_resnet@random"},
+            "dark": {"train": {"model": "test_resnet", "data": f"dark={two_domains[1]}"}},
+        },
+        "tasks": {"levels": {"data": f"bright={two_domains[0]}"}},
+        "grid": [
+            {"experiment": "E1", "seed": [0, 1]},
+            {"experiment": "E2", "pretraining": "scratch", "fraction": [1, 0.5], "star": True, "seed": [0, 1]},
+        ],
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(text, sort_keys=False))
+    return path
+
+
+def count_trainings(monkeypatch):
+    """Names of the cells that are trained from now on."""
+    trained, kept = [], running.run_cell
+
+    def counted(cell, threads=None):
+        before = ledger.state(cell, verify=True).word
+        found = kept(cell, threads)
+        if before != ledger.FINISHED:
+            trained.append(cell.name)
+        return found
+
+    monkeypatch.setattr(running, "run_cell", counted)
+    return trained
+
+
+def test_a_study_ends_in_one_table_of_runs_and_its_comparison(file, tmp_path):
+    out = fs.study(read_study(file))
+    runs = pd.read_csv(out / "runs.csv")
+    assert set(runs["experiment"]) == {"E1", "E2"} and set(runs["pretraining"]) == {"scratch", "dark"}
+    assert set(runs["task"]) == {"levels", "levels-50%"} and set(runs["run"]) == {0, 1}
+    accuracy = runs[runs["metric"] == "accuracy"]
+    assert len(accuracy) == 4 + 4  # the cells of the star's middle are in both experiments
+    losses = pd.read_csv(out / "losses.csv")
+    assert losses["epoch"].tolist()[:2] == [0, 1] and (losses["samples"] == losses["step"] * 8).all()
+    assert set(fs.load(out / "comparison").tables) == {"comparison", "loss_curves", "runs", "runs_summary"}
+
+
+def test_the_same_command_again_trains_nothing_and_a_change_what_it_touches(file, monkeypatch):
+    config = read_study(file)
+    fs.study(config)
+    before = (config.out / "runs.csv").read_bytes()
+    trained = count_trainings(monkeypatch)
+    fs.study(config)
+    assert trained == [] and (config.out / "runs.csv").read_bytes() == before
+    fs.study(read_study(file, ["grid=[{experiment: E1, seed: [0, 1, 2]}]"]))
+    assert trained == ["scratch-levels-seed2", "dark-levels-seed2"]
+
+
+def test_a_damaged_cell_is_trained_again(file, monkeypatch):
+    config = read_study(file)
+    fs.study(config)
+    before = (config.out / "runs.csv").read_bytes()
+    cell = make_cells(config)[1]
+    (cell.training / "predictions.csv").write_text("nonsense")
+    assert ledger.state(cell, verify=True) == ledger.State(
+        ledger.DAMAGED, reason="training/predictions.csv is not what was written"
+    )
+    trained = count_trainings(monkeypatch)
+    fs.study(config)
+    assert trained == [cell.name] and (config.out / "runs.csv").read_bytes() == before
+
+
+def test_a_failed_cell_is_named_with_its_log_and_tried_again_on_request(file, two_domains, monkeypatch):
+    config = read_study(file)
+    from featurespace.training import pretrain as module
+
+    kept = module.pretrain
+    monkeypatch.setattr(module, "pretrain", lambda *args, **options: 1 / 0)
+    with pytest.raises(FeaturespaceError, match=r"1 of 7 cells failed.*\npretrain-dark: ZeroDivisionError.*log.txt"):
+        fs.study(config)
+    cell = make_cells(config)[0]
+    assert "1 / 0" in (cell.folder / ledger.LOG).read_text() and not (config.out / "runs.csv").exists()
+    words = {each.name: ledger.state(each).word for each in make_cells(config)}
+    assert words["scratch-levels-seed0"] == "finished" and words["dark-levels-seed0"] == "waiting"
+    monkeypatch.setattr(module, "pretrain", kept)
+    with pytest.raises(FeaturespaceError, match="1 of 7 cells failed"):
+        fs.study(config)
+    fs.study(config, retry=True)
+    assert (config.out / "runs.csv").exists()
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_runs(file):
+    one = read_study(file)
+    fs.study(one)
+    two = read_study(file, [f"out={one.out}-2"])
+    fs.study(two, jobs=2)
+    assert (one.out / "runs.csv").read_bytes() == (two.out / "runs.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_study_killed_three_times_ends_with_the_same_runs(file, tmp_path):
+    config = read_study(
+        file, ["defaults={image_size: 32, batch_size: 8, loggers: [], epochs: 6, threads: 1, save_minutes: 0}"]
+    )
+    whole = read_study(file, [f"out={tmp_path / 'whole'}", f"defaults={config.defaults}"])
+    fs.study(whole)
+    command = [sys.executable, "-m", "featurespace", "study", str(file), "--set", f"defaults={config.defaults}", "-q"]
+    killed = 0
+    for _ in range(3):
+        before = len(list(config.out.glob("cells/*/done.json")))
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        while process.poll() is None and len(list(config.out.glob("cells/*/done.json"))) < before + 1:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed == 3
+    fs.study(config)
+    assert (config.out / "runs.csv").read_bytes() == (whole.out / "runs.csv").read_bytes()
+
+
+def test_the_command_lists_tells_and_runs(file):
+    def call(*arguments):
+        result = CliRunner().invoke(app, ["study", str(file), *arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    lines = call("--list").splitlines()
+    assert len(lines) == 7 and lines[0].endswith("--only pretrain-dark")
+    assert "7 cells, 0 finished" in call("--dry-run") and "7 cells are like no finished one" in call("--dry-run")
+    call("--only", "scratch-levels-seed0", "-q")
+    text = call("--status")
+    assert text.count("finished") == 1 and text.count("waiting") == 6
+    told = call("--dry-run")
+    assert "minutes left for 5 cells" in told and "1 cells are like no finished one" in told
+    states = yaml.safe_load(call("--status", "--json"))
+    assert {state["word"] for state in states} == {"finished", "waiting"}
+    result = CliRunner().invoke(app, ["study", str(file), "--list", "--status"])
+    assert "give one of them" in str(result.exception)
