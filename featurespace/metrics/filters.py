@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from featurespace.metrics.alignment import cka_estimate
 from featurespace.metrics.arrays import as_features, unit_scaled
-from featurespace.metrics.kernels import doubly_centred, rbf_kernel
+from featurespace.metrics.kernels import doubly_centred, rbf_kernel, u_centred
 from featurespace.metrics.places import from_tensor
-from featurespace.metrics.prepared import KERNELS, PreparedCKA, prepare_cka
+from featurespace.metrics.prepared import KERNELS, PreparedCKA, PreparedKernel
+from featurespace.metrics.units import cka_units
 from featurespace.stats.estimate import Estimate, check_level, too_few
 from featurespace.stats.resampling import jackknife_estimate
 
@@ -70,26 +72,54 @@ class PreparedFilters:
     """
 
     filters: int
-    centred: np.ndarray | None = None
-    own: np.ndarray = field(default_factory=lambda: np.empty(0))
-    debiased: PreparedCKA | None = None
+    centred: np.ndarray | None
+    own: np.ndarray
+    debiased: PreparedCKA | None
 
 
-def prepare_filters(W: Any, *, kernel: str = "rbf", debiased: bool = False, name: str = "W") -> PreparedFilters:
+def prepare_filters(
+    W: Any, *, kernel: str = "rbf", debiased: Sequence[bool] = (False, True), name: str = "W"
+) -> PreparedFilters:
     """Do the part of `feature_reuse_jackknife` that belongs to one network, once for all that it is compared with.
+
+    Parameters
+    ----------
+    W, kernel : as in `feature_reuse`
+    debiased : which measures it is prepared for
+    name : what to call W in an error
 
     Raises
     ------
     ValueError
         As `feature_reuse`.
     """
-    return prepare_rows(checked_rows(filter_rows(W, name), name, debiased), len(W), kernel, debiased)
+    return prepare_rows(checked_rows(filter_rows(W, name), name, min(debiased)), len(W), kernel, debiased)
 
 
-def reuse_estimate(A: PreparedFilters, B: PreparedFilters, *, level: float = 0.95) -> Estimate:
-    """Return `feature_reuse_jackknife` of two prepared layers of one shape."""
+def prepare_rows(X: np.ndarray, filters: int, kernel: str, debiased: Sequence[bool]) -> PreparedFilters:
+    """Do what `prepare_filters` does with rows of which each filter has as many."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel {kernel!r} is not known; allowed: {', '.join(KERNELS)}")
+    Z = unit_scaled(X, "W")
+    K = rbf_kernel(Z) if kernel == "rbf" else Z @ Z.T
+    K /= float(K.trace()) / len(K)  # as `prepare_cka` does
+    prepared, centred, own = None, None, np.empty(0)
+    if True in debiased and len(K) >= 4:
+        units = cka_units(np.repeat(np.arange(filters), len(X) // filters), len(X))
+        prepared = PreparedKernel(u_centred(K), units)
+    if False in debiased:
+        centred = doubly_centred(K)
+        centred /= np.linalg.norm(centred)
+        own = own if too_few(filters, "filter") else _hsic_without(centred, centred, filters)
+    return PreparedFilters(filters, centred, own, prepared)
+
+
+def reuse_estimate(A: PreparedFilters, B: PreparedFilters, *, debiased: bool = False, level: float = 0.95) -> Estimate:
+    """Return `feature_reuse_jackknife` of two layers of one shape that were prepared for it."""
     check_level(level)
-    if A.debiased is not None and B.debiased is not None:
+    if debiased:
+        if A.debiased is None or B.debiased is None:
+            raise ValueError("a layer of fewer than 4 rows (out x h x w) has no debiased CKA")
         return cka_estimate(A.debiased, B.debiased, level=level)
     assert A.centred is not None and B.centred is not None
     value, n = float(np.vdot(A.centred, B.centred)), len(A.centred)
@@ -101,19 +131,6 @@ def reuse_estimate(A: PreparedFilters, B: PreparedFilters, *, level: float = 0.9
         return Estimate.without_interval(value, n=n, unit="group", n_groups=A.filters, reason=reason, level=level)
     leave_out = _hsic_without(A.centred, B.centred, A.filters) / np.sqrt(A.own * B.own)
     return jackknife_estimate(value, leave_out, n=n, unit="group", level=level)
-
-
-def prepare_rows(X: np.ndarray, filters: int, kernel: str, debiased: bool) -> PreparedFilters:
-    """Do what `prepare_filters` does with rows of which each filter has as many."""
-    if debiased:
-        groups = np.repeat(np.arange(filters), len(X) // filters)
-        return PreparedFilters(filters, debiased=prepare_cka(X, groups=groups, kernel=kernel))
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel {kernel!r} is not known; allowed: {', '.join(KERNELS)}")
-    Z = unit_scaled(X, "W")
-    K = doubly_centred(rbf_kernel(Z) if kernel == "rbf" else Z @ Z.T)
-    K /= np.linalg.norm(K)
-    return PreparedFilters(filters, K, np.empty(0) if too_few(filters, "filter") else _hsic_without(K, K, filters))
 
 
 def _hsic_without(K: np.ndarray, L: np.ndarray, count: int) -> np.ndarray:

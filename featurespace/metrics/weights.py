@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.filters import checked_rows, filter_rows, prepare_filters, prepare_rows, reuse_estimate
+from featurespace.metrics.alignment import cka_matrices
+from featurespace.metrics.filters import (
+    PreparedFilters,
+    checked_rows,
+    filter_rows,
+    prepare_filters,
+    prepare_rows,
+    reuse_estimate,
+)
 from featurespace.metrics.similarity import cka
 from featurespace.stats.checks import check_counts
 from featurespace.stats.estimate import Estimate, check_level
@@ -108,10 +116,10 @@ def feature_reuse_jackknife(
     """
     _check_pair(W_before, W_after)
     prepared = (
-        prepare_filters(W, kernel=kernel, debiased=debiased, name=name)
+        prepare_filters(W, kernel=kernel, debiased=[debiased], name=name)
         for W, name in ((W_before, "W_before"), (W_after, "W_after"))
     )
-    return reuse_estimate(*prepared, level=level)
+    return reuse_estimate(*prepared, debiased=debiased, level=level)
 
 
 def split_uniqueness(W: Any, *, splits: int = 8, kernel: str = "rbf", debiased: bool = False) -> np.ndarray:
@@ -237,8 +245,10 @@ def uniqueness_estimate(
         return Estimate.without_interval(
             of_pairs.mean(), n=n, unit="group", n_groups=filters, reason=reason, level=level
         ), of_pairs
-    made = [prepare_rows(X, filters // splits, kernel, debiased) for X in parts]
-    found = [reuse_estimate(A, B, level=level) for A, B in combinations(made, 2)]
+    made = [prepare_rows(X, filters // splits, kernel, [debiased]) for X in parts]
+    found = _debiased_pairs(made, level) if debiased else [
+        reuse_estimate(A, B, level=level) for A, B in combinations(made, 2)
+    ]  # fmt: skip
     of_pairs = np.array([1 - each.value for each in found])
     value = float(of_pairs.mean())
     bare = next((each for each in found if each.interval.startswith("none")), None)
@@ -246,6 +256,16 @@ def uniqueness_estimate(
         return replace(bare, value=value, n=n), of_pairs
     leave_out = 1 - np.mean(np.array([each.leave_one_out for each in found]), axis=0)
     return jackknife_estimate(value, leave_out, n=n, unit="group", level=level), of_pairs
+
+
+def _debiased_pairs(splits: list[PreparedFilters], level: float) -> list[Estimate]:
+    """Return debiased CKA of each two splits, all in one pass."""
+    layers = [each.debiased for each in splits if each.debiased is not None]
+    ((_, estimates),) = cka_matrices([layers], [(0, 0)], level=level)
+    found = [estimates[a][b] for a, b in combinations(range(len(layers)), 2)]
+    if any(each is None for each in found):
+        raise ValueError("a split of W is constant but for at most one row, so debiased CKA with it is undefined")
+    return [each for each in found if each is not None]
 
 
 def _check_pair(W_before: Any, W_after: Any) -> None:

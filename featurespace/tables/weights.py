@@ -94,11 +94,11 @@ def weights_table(
 
 
 def kernel_bytes(models: Sequence[Model]) -> int:
-    """Return what the kernels of the largest layer compared take at once: one a network, and three products."""
+    """Return what the kernels of the largest layer compared take at once: two a network, and three products."""
     from featurespace.models.weights import layer_weights
 
     rows = (W.numel() // W.shape[1] for model in models for W in layer_weights(model.network).values())
-    return 8 * max((each for each in rows if each <= MOST_ROWS), default=0) ** 2 * (len(models) + 3)
+    return 8 * max((each for each in rows if each <= MOST_ROWS), default=0) ** 2 * (2 * len(models) + 3)
 
 
 def _shared_layers(
@@ -131,18 +131,18 @@ def _jobs(
 ) -> Iterator[tuple[Key, Callable[[], tuple[Estimate, float]], list[str]]]:
     """Yield the key, the function and what it depends on of every value of a layer; each network's kernel is made once."""
     content = {label: files.hash_array(W) for label, W in of_model.items()}
+
+    @cache
+    def prepared(label: str) -> PreparedFilters:
+        return prepare_filters(of_model[label])
+
     for metric, debiased in METRICS.items():
-        if metric.startswith(UNIQUENESS):
+        if metric.startswith(REUSE):
+            for a, b in pairs:
+                yield (metric, a, b, layer), partial(_reuse, prepared, a, b, debiased), [content[a], content[b]]
+        else:
             for label, W in of_model.items():
                 yield (metric, label, label, layer), partial(_uniqueness, W, debiased), [content[label]]
-            continue
-
-        @cache
-        def prepared(label: str, debiased: bool = debiased) -> PreparedFilters:
-            return prepare_filters(of_model[label], debiased=debiased)
-
-        for a, b in pairs:
-            yield (metric, a, b, layer), partial(_reuse, prepared, a, b), [content[a], content[b]]
 
 
 def _uniqueness(W: np.ndarray, debiased: bool) -> tuple[Estimate, float]:
@@ -150,8 +150,8 @@ def _uniqueness(W: np.ndarray, debiased: bool) -> tuple[Estimate, float]:
     return estimate, float(of_pairs.std())
 
 
-def _reuse(prepared: Callable[[str], PreparedFilters], a: str, b: str) -> tuple[Estimate, float]:
-    return reuse_estimate(prepared(a), prepared(b)), math.nan
+def _reuse(prepared: Callable[[str], PreparedFilters], a: str, b: str, debiased: bool) -> tuple[Estimate, float]:
+    return reuse_estimate(prepared(a), prepared(b), debiased=debiased), math.nan
 
 
 def _recalled(

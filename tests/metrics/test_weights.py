@@ -15,6 +15,7 @@ from featurespace.metrics import (
     split_uniqueness,
 )
 from featurespace.metrics.filters import filter_rows, prepare_filters, reuse_estimate
+from featurespace.metrics.weights import uniqueness_estimate
 
 SHAPES = [(6, 3, 2, 3), (7, 5, 1, 1), (9, 1, 3, 2), (5, 4, 2, 2)]
 
@@ -59,10 +60,16 @@ def test_the_debiased_measures_are_debiased_cka_of_the_rows(rng):
     assert feature_reuse(before, after, debiased=True) == pytest.approx(cka(X, Y, kernel="rbf"), abs=1e-12)
     found = feature_reuse_jackknife(before, after, debiased=True)
     expected = cka_jackknife(X, Y, groups=np.repeat(np.arange(8), 4), kernel="rbf")
-    assert (found.value, found.ci_low, found.ci_high) == (expected.value, expected.ci_low, expected.ci_high)
-    assert feature_uniqueness(before, splits=2, debiased=True) == pytest.approx(
-        1 - cka(X[:16], X[16:], kernel="rbf"), abs=1e-12
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx(
+        (expected.value, expected.ci_low, expected.ci_high)
     )
+    expected = [
+        1 - cka(X[8 * a : 8 * a + 8], X[8 * b : 8 * b + 8], kernel="rbf") for a in range(4) for b in range(a + 1, 4)
+    ]
+    assert feature_uniqueness(before, splits=4, debiased=True) == pytest.approx(np.mean(expected), abs=1e-12)
+    found, of_pairs = uniqueness_estimate(before, splits=4, debiased=True)
+    assert found.value == pytest.approx(np.mean(expected), abs=1e-12)
+    np.testing.assert_allclose(of_pairs, expected, atol=1e-12)
 
 
 def test_the_linear_kernel(rng):
@@ -123,7 +130,13 @@ def test_tensors_and_input_untouched(rng):
 def test_prepared_once_for_several(rng):
     layers = [prepare_filters(W) for W in (*finetuned(rng, (8, 4, 3, 3)), rng.standard_normal((8, 4, 3, 3)))]
     assert reuse_estimate(layers[0], layers[0]).value == pytest.approx(1, abs=1e-12)
-    assert reuse_estimate(layers[0], layers[1]).value > reuse_estimate(layers[0], layers[2]).value
+    for debiased in (False, True):
+        values = [reuse_estimate(layers[0], each, debiased=debiased).value for each in layers]
+        assert values[0] == pytest.approx(1) and values[0] > values[1] > values[2]
+    few = prepare_filters(rng.standard_normal((3, 4)))
+    assert reuse_estimate(few, few).value == pytest.approx(1)
+    with pytest.raises(ValueError, match="a layer of fewer than 4 rows .* has no debiased CKA"):
+        reuse_estimate(few, few, debiased=True)
 
 
 def test_few_filters_have_a_value_and_no_interval(rng):
@@ -186,3 +199,7 @@ def test_what_uniqueness_refuses(rng, call):
         call(np.concatenate([W[:4], np.ones((4, 4, 3, 3))]), splits=2)
     with pytest.raises(ValueError, match="kernel 'cosine'"):
         call(W, kernel="cosine")
+    one = np.zeros((8, 4, 3, 3))
+    one[[0, 4], 0, 0, 0] = 1
+    with pytest.raises(ValueError, match="is constant but for at most one"):
+        call(one, splits=2, debiased=True)
