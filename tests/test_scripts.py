@@ -14,10 +14,13 @@ from typer.testing import CliRunner
 
 import featurespace as fs
 from featurespace.cli import app
+from featurespace.studies.cells import make_cells
+from featurespace.studying import read_study
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
 TRAINS = ROOT / "analyses" / "does_pretraining_pay.py"  # makes a directory of its own
+PAPER = ROOT / "analyses" / "miniature.py"  # trains a grid
 STUDY = ROOT / "analyses" / "published_study.py"  # reads logs
 OF_COMPARISONS = [
     each
@@ -42,6 +45,26 @@ def test_the_one_that_trains_runs_and_goes_on(tmp_path):
         subprocess.run([sys.executable, TRAINS], check=True, capture_output=True, env=environment)
     table = pd.read_csv(tmp_path / "does_pretraining_pay.csv")
     assert len(table) == 12 and set(table["verdict"]) == {"no test"}  # one seed shows nothing
+
+
+@pytest.mark.slow
+def test_the_study_in_miniature_goes_from_images_to_its_comparison(tmp_path):
+    changes = ["grid=[{experiment: x, pretraining: [none, ImageNet], task: [levels, tissue], seed: 0}]"]
+    tasks = {name: {"data": f"mri={tmp_path / 'mri' / file}", "epochs": 1} for name, file in
+             (("levels", "levels.parquet"), ("tissue", "tissue.csv"))}  # fmt: skip
+    tasks["tissue"] |= {"task": "segmentation", "classes": ["background", "grey", "white"]}
+    environment = {**os.environ, "RUN": str(tmp_path), "SET": ";".join([*changes, f"tasks={tasks}"])}
+    subprocess.run([sys.executable, PAPER], check=True, capture_output=True, env=environment)
+    runs = pd.read_csv(tmp_path / "study" / "runs.csv")
+    assert set(runs["task"]) == {"levels", "tissue"} and set(runs["pretraining"]) == {"none", "ImageNet"}
+
+
+def test_the_grid_of_the_study_in_miniature(tmp_path):
+    text = (ROOT / "analyses" / "miniature.yaml").read_text().replace("runs/miniature/", f"{tmp_path}/")
+    (tmp_path / "imagenet.pth").write_bytes(b"")
+    (tmp_path / "miniature.yaml").write_text(text)
+    cells = make_cells(read_study(tmp_path / "miniature.yaml"))
+    assert len(cells) == 48 and sum(cell.kind == "pretrain" for cell in cells) == 4
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
@@ -149,7 +172,7 @@ def test_figures_of_a_comparison(script, small_comparison, tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    [each for each in SCRIPTS if each not in (TRAINS, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)],
+    [each for each in SCRIPTS if each not in (TRAINS, PAPER, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_it_runs(script, small_run, tmp_path):
