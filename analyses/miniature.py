@@ -1,7 +1,7 @@
 """The published study in miniature: six starts, three tasks, small data, linear evaluation and noise, on real images.
 
-Writes the demo's photographs and MRI slices (with masks) and the ImageNet weights of an installed package into RUN, runs the study of
-miniature.yaml (48 cells), and shows the table that says who is ahead. Run again, it goes on where it stopped.
+Writes the demo's photographs and MRI slices (with masks) and the ImageNet weights of an installed package into RUN, runs the
+study of miniature.yaml (48 cells), and shows who is ahead. Run again, it goes on where it stopped.
 
     RUN=runs/miniature python analyses/miniature.py
 """
