@@ -30,12 +30,10 @@ def open_folder(name: str, path: Path, advance: Callable[[int], object] = lambda
         raise FeaturespaceError(
             f"data set {name!r}: no image in {path} ({counted}); images end in " + ", ".join(sorted(IMAGE_SUFFIXES))
         )
-    parts = [relative.split("/")[:-1] for relative in found]
     splits, others = _top_names(found)
     has_splits = bool(splits) and not others
     _refuse_mixture(name, path, splits, others)
-    depth = 1 if has_splits else 0
-    labels = [part[depth] if len(part) > depth else None for part in parts]
+    labels = [_above(each, 1 if has_splits else 0) for each in found]
     notes = _counted(passed)
     if splits and others:
         notes.append(
@@ -47,9 +45,15 @@ def open_folder(name: str, path: Path, advance: Callable[[int], object] = lambda
         notes.append(f"{count} of {len(labels)} images lie in no class folder and have no label")
     paths = [os.path.join(path, relative) for relative in found]  # text: a million Path objects take a gigabyte
     samples = make_samples(
-        name, id=found, path=paths, label=labels, split=[part[0] for part in parts] if has_splits else None
+        name, id=found, path=paths, label=labels, split=[_above(each, 0) for each in found] if has_splits else None
     )
     return ImageData(name, samples, path, ImageFiles(paths), (*notes, *oddities(samples)))
+
+
+def _above(relative: str, depth: int) -> str | None:
+    """Return the folder at that depth that an image lies in."""
+    parts = relative.split("/")
+    return parts[depth] if len(parts) > depth + 1 else None
 
 
 def _top_names(found: list[str]) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import unicodedata
@@ -28,12 +29,8 @@ NO_LABELS = frozenset({"nan", "none", "null", "n/a", "<na>"})  # how other tools
 def make_samples(name: str, **columns: Any) -> pd.DataFrame:
     """Return the samples table, every cell as text or missing, with ids checked for uniqueness."""
     n = len(columns["id"])
-    _refuse_lists(name, columns)
     table = pd.DataFrame(
-        {
-            key: pd.array([None] * n if columns.get(key) is None else list(map(as_text, columns[key])), dtype="string")
-            for key in SAMPLE_COLUMNS
-        }
+        {key: as_texts([None] * n if columns.get(key) is None else columns[key], name, key) for key in SAMPLE_COLUMNS}
     )
     if table["id"].isna().any():
         row = int(table["id"].isna().to_numpy().argmax())
@@ -48,16 +45,24 @@ def make_samples(name: str, **columns: Any) -> pd.DataFrame:
     return table
 
 
-def _refuse_lists(name: str, columns: dict[str, Any]) -> None:
-    for column, values in columns.items():
-        kinds = set(map(type, () if values is None else values))
-        lists = tuple(each for each in kinds if issubclass(each, list | tuple | set | dict | np.ndarray))
-        if lists:
-            row = next(row for row, value in enumerate(values) if isinstance(value, lists))
-            raise FeaturespaceError(
-                f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like; each cell holds one "
-                "text or number, or nothing"
-            )
+def as_texts(values: Any, name: str, column: str) -> pd.Series:
+    """Return a column, every cell as text or missing; a cell that holds a list is an error.
+
+    Text is taken as a whole, since a call for each of a million cells takes seconds.
+    """
+    kinds = {str} if isinstance(getattr(values, "dtype", None), pd.StringDtype) else set(map(type, values))
+    lists = tuple(kind for kind in kinds if issubclass(kind, list | tuple | set | dict | np.ndarray))
+    if lists:
+        row = next(row for row, value in enumerate(values) if isinstance(value, lists))
+        raise FeaturespaceError(
+            f"data set {name!r}: row {row + 1} of column {column!r} holds a list or the like; each cell holds one "
+            "text or number, or nothing"
+        )
+    if kinds == {str}:
+        with contextlib.suppress(UnicodeEncodeError):  # what is no UTF-8 is escaped below, cell by cell
+            text = pd.Series(values, dtype="string").reset_index(drop=True)
+            return text.mask(text.str.strip() == "")
+    return pd.Series(list(map(as_text, values)), dtype="string")
 
 
 def as_text(value: Any) -> str | None:
@@ -112,6 +117,10 @@ def _one_sided_labels(samples: pd.DataFrame) -> Iterator[str]:
 
 
 def _repeated_files(samples: pd.DataFrame) -> Iterator[str]:
+    paths = samples["path"].tolist()
+    folders = {path[: path.rfind(os.sep) + 1] for path in paths if path is not pd.NA}
+    if len({_resolved(each) for each in folders}) == len(folders) and not samples["path"].duplicated().any():
+        return  # each folder is spelt in one way
     folder = functools.cache(_resolved)  # once a folder, since it asks the disk
     places = samples["path"].map(lambda path: os.path.join(folder(os.path.dirname(path)), os.path.basename(path)))
     repeated = samples[places.duplicated(keep=False)].groupby(places)["label"].nunique()
@@ -150,4 +159,5 @@ def _normalise_splits(name: str, column: pd.Series) -> pd.Series:
         raise FeaturespaceError(
             f"data set {name!r}: split {unknown[0]!r} is not known; write train, val or test (or leave the column out)"
         )
-    return lowered.map(SPLITS).astype("string")
+    codes, names = pd.factorize(lowered)
+    return pd.Series(pd.array([SPLITS[each] for each in names], dtype="string").take(codes, allow_fill=True))

@@ -32,7 +32,8 @@ def train_test_rows(
     rows = np.flatnonzero(labelled)
     labels = samples["label"].iloc[rows].astype(str)
     units = samples["group"].fillna(samples["id"]).iloc[rows].astype(str)
-    is_test = units.isin(_draw_units(labels, units, rng=rng, test_fraction=test_fraction)).to_numpy(bool)
+    test_units = _draw_units(labels, units, rng=rng, test_fraction=test_fraction)
+    is_test = np.array([each in test_units for each in units.tolist()])
     how = "groups" if samples["group"].notna().any() else "samples"
     return rows[~is_test], rows[is_test], f"{test_fraction:.0%} of the {how} drawn at random, stratified by label"
 

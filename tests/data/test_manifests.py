@@ -1,10 +1,12 @@
 import os
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from featurespace.data import manifests
 from featurespace.data.manifests import open_manifest
 from featurespace.errors import FeaturespaceError
 
@@ -157,3 +159,25 @@ def test_a_list_in_a_parquet_label_is_an_error(folder):
 def test_a_file_named_in_two_spellings_is_said(folder):
     path = manifest(folder, path=["0.png", str(folder / "0.png"), f"../{folder.name}/0.png", "1.png"])
     assert open_manifest("x", path).notes == (f"1 files stand in more than one row, e.g. {folder}/0.png",)
+
+
+@pytest.mark.parametrize("listed", [1, 3, 100])
+def test_missing_files_are_found_in_listed_folders_too(folder, monkeypatch, listed):
+    monkeypatch.setattr(manifests, "LISTED", listed)
+    (folder / "d.png").mkdir()
+    os.symlink(folder / "0.png", folder / "link.png")
+    os.symlink(folder / "nowhere", folder / "broken.png")
+    paths = [
+        "0.png",
+        "d.png",
+        "link.png",
+        "broken.png",
+        "none/0.png",
+        "none\0/1.png",
+        f"../{folder.name}/1.png",
+        "3.png",
+    ]
+    data = open_manifest("x", manifest(folder, path=paths))
+    assert data.notes[0] == f"5 of 8 files named in {folder}/m.csv do not exist, the first is {folder}/d.png"
+    monkeypatch.chdir(folder)
+    assert open_manifest("x", Path("m.csv")).notes[0].endswith("the first is d.png")

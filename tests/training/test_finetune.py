@@ -114,8 +114,8 @@ def test_sixteen_images_are_learnt_by_heart(tmp_path, two_domains, task, labels)
     twice = pd.concat([table.assign(label=noise, split=split, id=table["path"] + split) for split in ("train", "test")])
     twice.drop(columns="group").to_csv(tmp_path / "m.csv", index=False)
     file = finetune(config(tmp_path, tmp_path / "m.csv", task=task, no_label="none", epochs=60))
-    predictions = pd.read_csv(file.parent / "predictions.csv").fillna("none")
-    assert (predictions["predicted"] == predictions["label"]).all() and len(predictions) == 16
+    predictions = pd.read_csv(file.parent / "predictions.csv", keep_default_na=False)
+    assert (predictions["predicted"].replace("", "none") == predictions["label"]).all() and len(predictions) == 16
     assert read_manifest(file)["metrics"]["train_loss"] < 0.1
 
 

@@ -77,14 +77,14 @@ def test_sixteen_masks_are_learnt_by_heart(discs):
     pd.concat([table.assign(split=split, id=table["path"] + split) for split in ("train", "test")]).to_csv(
         discs / "m.csv", index=False
     )
-    runs = pd.read_csv(finetune(config(discs, epochs=150, dice=1.0)).parent / "runs.csv").set_index("metric")["value"]
+    runs = pd.read_csv(finetune(config(discs, epochs=60, dice=1.0)).parent / "runs.csv").set_index("metric")["value"]
     assert runs["dice_disc"] > 0.9 and runs["dice_square"] > 0.9
 
 
 def test_permuted_masks_fall_to_chance(discs):
     table, found = pd.read_csv(discs / "m.csv"), {}
     for name in ("given", "permuted"):
-        path = finetune(config(discs, out=discs / name, epochs=40, dice=1.0))
+        path = finetune(config(discs, out=discs / name, epochs=25, dice=1.0))
         found[name] = pd.read_csv(path.parent / "runs.csv").set_index("metric")["value"]
         table["mask"] = np.random.default_rng(0).permutation(table["mask"])
         table.to_csv(discs / "m.csv", index=False)

@@ -8,6 +8,8 @@ the grey and white matter maps beside it. Writes into OUT, with relative paths:
 - `tissue.csv`: slices and masks, 0 background, 1 grey matter, 2 white matter (LiTS)
 - `colour.csv`: a slice and its two neighbours as RGB, masks with 1 fluid, 2 grey matter, 3 white matter (BraTS)
 
+It takes 6 s. The recipes are then run from the same directory, each by the command in its head.
+
     python analyses/recipes/miniature/write_images.py
 """
 
@@ -28,7 +30,7 @@ from featurespace.seeding import child
 OUT = Path(os.environ.get("OUT", "runs/miniature/images"))
 EVERY = 3  # of the demo's 2,100 patches
 TISSUES = ["outside", "fluid", "grey matter", "white matter"]
-MUCH = {"outside": 0.2, "fluid": 0.15, "white matter": 0.4}  # share of the voxels from which a slice has the label
+MUCH = {"outside": 0.3, "fluid": 0.07, "white matter": 0.2}  # share of the voxels from which a slice has the label
 FOLDERS = ("slices", "colour", "tissue", "colour-masks")
 
 # %% What each voxel is: of the brain the likeliest of fluid, grey and white matter
@@ -51,10 +53,9 @@ for number, patch in enumerate(islice(mri_patches(volume, rng=child(0, "demo", "
     masks = [each.resize((PATCH, PATCH), Image.Resampling.NEAREST) for each in masks]
     for folder, image in zip(FOLDERS, (patch.image, colour, *masks)):
         image.save(OUT / folder / f"{number:03d}.png")
-    held_out = patch.split == "train" and patch.group.endswith("band4")
     findings = [name for name, share in zip(TISSUES, shares) if share >= MUCH.get(name, 2)]
     rows.append({"file": f"{number:03d}.png", "level": patch.label, "findings": "|".join(findings) or "No Finding",
-                 "group": patch.group, "split": "val" if held_out else patch.split})  # fmt: skip
+                 "group": patch.group, "split": patch.split})  # fmt: skip
 
 # %% Manifests
 table = pd.DataFrame(rows)
