@@ -53,11 +53,12 @@ def weights_tables(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
             spread = rows[rows["metric"] == metric].set_index("layer")["sd"]
             whose = a if a == b else f"{a} and {b}"
             of = f", mean of {runs} pairs of runs" if runs > 1 else ""
+            has_spread = spread.notna().any()
             yield {
                 "title": f"{kind} of {whose}{of} (95 % intervals over filters)",
-                "columns": ["layer", *(COLUMNS[each] for each in both), "sd"],
-                "rows": [[layer, *(cells.get((each, layer), "") for each in both), _cell(spread.get(layer))]
-                         for layer in dict.fromkeys(rows["layer"])],
+                "columns": ["layer", *(COLUMNS[each] for each in both), *(["sd"] if has_spread else [])],
+                "rows": [[layer, *(cells.get((each, layer), "") for each in both),
+                          *([_cell(spread.get(layer))] if has_spread else [])] for layer in dict.fromkeys(rows["layer"])],
             }  # fmt: skip
 
 

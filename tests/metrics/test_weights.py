@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import weights as oracle
+from scipy.stats import binomtest
 
 from featurespace.metrics import (
     cka,
@@ -203,3 +204,49 @@ def test_what_uniqueness_refuses(rng, call):
     one[[0, 4], 0, 0, 0] = 1
     with pytest.raises(ValueError, match="is constant but for at most one"):
         call(one, splits=2, debiased=True)
+
+
+# Simulations --------------------------------------------------------------------------------------------------------
+
+
+def covers(estimates, truth):
+    """How likely so few intervals hold the truth, or fewer, where they cover 95 %."""
+    hits = [each.ci_low <= truth <= each.ci_high for each in estimates]
+    return binomtest(sum(hits), len(hits), 0.95, alternative="less").pvalue
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.parametrize("change", [0.5, None])
+def test_intervals_cover_the_expectation_over_filters(change, debiased):
+    rng = np.random.default_rng(11)
+
+    def drawn():
+        W = rng.standard_normal((48, 16, 3)) * np.exp(0.3 * rng.standard_normal((48, 1, 1)))
+        other = rng.standard_normal(W.shape)
+        return feature_reuse_jackknife(W, other if change is None else W + change * other, debiased=debiased)
+
+    estimates = [drawn() for _ in range(200)]
+    values = [each.value for each in estimates]
+    assert covers(estimates, np.mean(values)) > 0.001
+    if change is None:
+        assert abs(np.mean(values)) < 4 * np.std(values) / 200**0.5 if debiased else np.mean(values) > 0.05
+    ses = np.sqrt(np.mean([each.se**2 for each in estimates]))
+    assert 0.85 < ses / np.std(values) < 1.8
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_intervals_cover_the_uniqueness_of_independent_filters(debiased):
+    rng = np.random.default_rng(12)
+    estimates = [feature_uniqueness_jackknife(rng.standard_normal((64, 8, 2)), debiased=debiased) for _ in range(200)]
+    mean, sd = np.mean([each.value for each in estimates]), np.std([each.value for each in estimates])
+    assert covers(estimates, mean) > 0.001
+    assert abs(mean - 1) < 4 * sd / 200**0.5 if debiased else mean < 0.8
+
+
+def test_the_published_measures_of_unrelated_weights_depend_on_the_shape():
+    rng = np.random.default_rng(13)
+    expected = {(64, 64, 1, 1): (0.63, 0.07), (64, 64, 3, 3): (0.16, 0.40)}
+    for shape, (reuse, unique) in expected.items():
+        first, second = rng.standard_normal((2, *shape))
+        assert feature_reuse(first, second) == pytest.approx(reuse, abs=0.03)
+        assert feature_uniqueness(first) == pytest.approx(unique, abs=0.03)

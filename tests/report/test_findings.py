@@ -8,6 +8,7 @@ import pytest
 
 from featurespace.report.findings import Finding, findings
 from featurespace.report.numbers import count_of, number, with_interval
+from featurespace.report.tables import report_tables
 from featurespace.run import Run
 
 
@@ -211,3 +212,27 @@ def test_filters_are_told_by_interval(tmp_path, rows, start, shown):
 
 def test_pairs_without_shared_layers_have_no_sentence(tmp_path):
     assert findings(written_run(tmp_path, layers=LAYERS, weights=[reuse("conv1", 0.9, model_b="untrained")])) == []
+
+
+def test_tables_of_weights_show_the_spread_where_there_is_one(tmp_path):
+    rows = [
+        reuse("conv1", 0.9, model_b="c", metric="feature_reuse"),
+        *(reuse(f"conv{i}", 0.9 - 0.1 * i, runs=3, sd=0.01 + 0.01 * i, metric="feature_reuse") for i in (1, 2)),
+    ]
+    unique = reuse("conv1", 0.6, metric="feature_uniqueness", model_b="a", sd=0.01)
+    first, second, third = report_tables(written_run(tmp_path, layers=LAYERS, weights=[*rows, unique]), "weights")
+    assert first["title"].startswith("Feature reuse of a and c (95 %") and first["columns"] == [
+        "layer",
+        "feature reuse",
+        "debiased",
+    ]
+    assert "mean of 3 pairs of runs" in second["title"] and second["columns"] == [
+        "layer",
+        "feature reuse",
+        "debiased",
+        "sd",
+    ]
+    assert second["rows"][1] == ["conv2", "0.700 (0.650 to 0.750)", "", "0.030"]
+    assert third["title"].startswith("Feature uniqueness of a (") and third["rows"] == [
+        ["conv1", "0.600 (0.550 to 0.650)", "", "0.010"]
+    ]
