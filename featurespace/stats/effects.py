@@ -49,7 +49,7 @@ def hedges_g(x: Any, y: Any, *, level: float = 0.95) -> Estimate:
     --------
     >>> found = hedges_g([0.70, 0.72, 0.71, 0.74], [0.75, 0.76, 0.74, 0.77])
     >>> round(found.value, 2), round(found.ci_low, 2), round(found.ci_high, 2)
-    (-2.15, -4.4, -0.49)
+    (-2.15, -4.38, -0.48)
     """
     from scipy.special import gammaln
 
