@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from featurespace.plots.pages import pages
 from featurespace.plots.style import (
     CHARACTER_MM,
     COLUMN_MM,
@@ -23,7 +24,6 @@ from featurespace.plots.style import (
     styled,
 )
 
-PANELS = 6  # on one page
 CELL_MM = 10.4  # room for "+0.44 %*" in 5.5 points
 EDGE_MM = 6  # ticks, the title, and air
 BAR_MM = 22  # the colour bar with its text
@@ -32,16 +32,9 @@ PLACE = ["experiment", "task", "metric"]
 
 
 def pairwise_pages(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Yield the experiment and a page of its matrices, one panel a task and metric, for each page."""
-    for experiment, rows in table.groupby("experiment", sort=False):
-        places = list(dict.fromkeys(zip(rows["task"], rows["metric"])))
-        for start in range(0, len(places), PANELS):
-            chosen = places[start : start + PANELS]
-            number = f"_{start // PANELS + 1}" if len(places) > PANELS else ""
-            yield (
-                f"{experiment}{number}",
-                pairwise_matrices(rows[[each in chosen for each in zip(rows["task"], rows["metric"])]]),
-            )
+    """Yield the name and the matrices of each page, one panel a task and metric."""
+    for _, name, rows in pages(table):
+        yield name, pairwise_matrices(rows)
 
 
 @styled

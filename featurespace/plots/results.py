@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from featurespace.plots.pages import pages
 from featurespace.plots.style import (
     MARKERS,
     PAGE_MM,
@@ -20,7 +21,6 @@ from featurespace.plots.style import (
     styled,
 )
 
-PANELS = 6  # on one page
 ROOM_MM = 0.72  # share of the width of a panel that its bars have
 
 
@@ -30,15 +30,10 @@ def pretraining_colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def score_pages(summary: pd.DataFrame, runs: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Yield the experiment and a page of bar charts, one panel a task and metric, for each page."""
+    """Yield the name and the bar charts of each page, one panel a task and metric."""
     colours = pretraining_colours(runs["pretraining"])
-    for experiment, rows in summary.groupby("experiment", sort=False):
-        places = list(dict.fromkeys(zip(rows["task"], rows["metric"])))
-        for start in range(0, len(places), PANELS):
-            chosen = places[start : start + PANELS]
-            number = f"_{start // PANELS + 1}" if len(places) > PANELS else ""
-            of = rows[[each in chosen for each in zip(rows["task"], rows["metric"])]]
-            yield f"{experiment}{number}", score_bars(of, runs[runs["experiment"] == experiment], colours)
+    for experiment, name, rows in pages(summary):
+        yield name, score_bars(rows, runs[runs["experiment"] == experiment], colours)
 
 
 @styled
