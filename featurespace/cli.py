@@ -234,7 +234,7 @@ def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> N
         speed = f"{model.images_per_second:,.0f} images/s"
         typer.echo(f"model {model.label}: {model.layers} layers, {model.width:,} values an image, {speed}")
     typer.echo(f"features: {in_bytes(plan.disk_bytes)} on disk ({in_bytes(plan.free_bytes)} free)")
-    typer.echo(f"statistics: {in_bytes(plan.memory_bytes)} of memory for the layers of one data set")
+    typer.echo(f"statistics: {in_bytes(plan.memory_bytes)} of memory for the layers of one data set, or the weights of one layer")
     typer.echo(f"forward passes: about {plan.seconds:,.0f} s; statistics and figures come on top")
 
 

@@ -14,6 +14,7 @@ from featurespace.models.checkpoint import read_manifest
 from featurespace.models.load import load_model
 from featurespace.models.specs import parse_model_spec
 from featurespace.progress import Progress
+from featurespace.tables.agreement import agreement_tables
 from featurespace.training import engine
 from featurespace.training.finetune import finetune, plan_finetuning
 from featurespace.training.noise import noisy
@@ -342,3 +343,16 @@ def test_a_compiled_network_learns_the_same(tmp_path, two_domains):
         losses.append(pd.read_csv(path.parent / "curves.csv")["loss"].to_numpy())
         assert load_model(parse_model_spec(str(path))).match.share_of_tensors == 1
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+def test_predictions_of_two_trainings_tell_who_knows_what(tmp_path, two_domains):
+    paths = {}
+    for seed in (0, 1):
+        made = finetune(config(tmp_path, two_domains[0], out=tmp_path / str(seed), epochs=1, seed=seed))
+        paths[f"seed{seed}"] = made.parent / "predictions.csv"
+    tables = agreement_tables(paths, task="bright", permutations=99)
+    shares = tables["agreement"].set_index("set")
+    accuracy = [pd.read_csv(path).eval("label == predicted").mean() for path in paths.values()]
+    assert shares.loc["seed0", "value"] + shares.loc["seed0 + seed1", "value"] == pytest.approx(accuracy[0])
+    assert shares.loc["seed1", "value"] + shares.loc["seed0 + seed1", "value"] == pytest.approx(accuracy[1])
+    assert set(shares["n"]) == {24} and set(shares["unit"]) == {"group"} and len(tables["error_consistency"]) == 1
