@@ -8,8 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+<<<<<<< ours
 from featurespace import arguments, cli_compare, cli_study, cli_train
 from featurespace.errors import FeaturespaceError
+=======
+from featurespace import arguments, cli_train
+from featurespace.errors import FeaturespaceError, counted
+>>>>>>> theirs
 
 app = typer.Typer(
     name="featurespace",
@@ -102,8 +107,10 @@ def extract(
         _print_json(facts)
         return
     for each in facts:
-        layers_text = f"{len(each['layers'])} layers, {sum(each['layers'].values()):,} values an image"
-        typer.echo(f"{each['path']}: {each['images']:,} images, {layers_text}")
+        layers_text = (
+            f"{counted(len(each['layers']), 'layer')}, {counted(sum(each['layers'].values()), 'value')} an image"
+        )
+        typer.echo(f"{each['path']}: {counted(each['images'], 'image')}, {layers_text}")
 
 
 @app.command()
@@ -229,10 +236,12 @@ def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> N
         _print_json(asdict(plan))
         return
     for name, count in plan.images.items():
-        typer.echo(f"data {name}: {count:,} images")
+        typer.echo(f"data {name}: {counted(count, 'image')}")
     for model in plan.models:
         speed = f"{model.images_per_second:,.0f} images/s"
-        typer.echo(f"model {model.label}: {model.layers} layers, {model.width:,} values an image, {speed}")
+        typer.echo(
+            f"model {model.label}: {counted(model.layers, 'layer')}, {counted(model.width, 'value')} an image, {speed}"
+        )
     typer.echo(f"features: {in_bytes(plan.disk_bytes)} on disk ({in_bytes(plan.free_bytes)} free)")
     typer.echo(f"statistics: {in_bytes(plan.memory_bytes)} of memory for the layers of one data set, or the weights of one layer")
     typer.echo(f"forward passes: about {plan.seconds:,.0f} s; statistics and figures come on top")

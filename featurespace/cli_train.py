@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from featurespace import arguments
+from featurespace.errors import counted
 
 app = typer.Typer(help="Make checkpoints: pretrain or finetune a network.", no_args_is_help=True)
 
@@ -71,7 +72,8 @@ def _do(
 
     typer.echo(to_yaml(settings))
     typer.echo(
-        f"{result.images:,} images, {result.epochs} epochs of {result.steps:,} steps; {result.parameters:,} parameters"
+        f"{counted(result.images, 'image')}, {counted(result.epochs, 'epoch')} of {counted(result.steps, 'step')}; "
+        f"{counted(result.parameters, 'parameter')}"
     )
     typer.echo(f"decoded images: {in_bytes(result.decoded_bytes)}, kept: {result.kept}")
     typer.echo(

@@ -23,6 +23,15 @@ def visible(text: str) -> str:
     )
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number and what it counts: 1 image, 2,000 images; ``several`` where it is not ``one`` with an s.
+
+    >>> counted(1, "class", "classes"), counted(2000, "image")
+    ('1 class', '2,000 images')
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def nearest(name: str, choices: Iterable[str], *, count: int = 3) -> list[str]:
     """Return up to ``count`` of the choices that read most like ``name``, best first."""
     known = {choice.lower(): choice for choice in choices}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from featurespace import seeding
 from featurespace.config import AnalyzeConfig
-from featurespace.errors import FeaturespaceError, unknown
+from featurespace.errors import FeaturespaceError, counted, unknown
 from featurespace.progress import Progress, shortened
 from featurespace.run import Run
 
@@ -128,8 +128,10 @@ def _tell_details(
             )
     for data in images:
         counts = {name: data.samples[name].nunique() for name in ("label", "group", "split")}
-        found = ", ".join(f"{count} {name}s" for name, count in counts.items() if count)
-        progress.detail(f"data {data.name}: {len(data)} images from {data.source}" + (f", {found}" if found else ""))
+        found = ", ".join(counted(count, name) for name, count in counts.items() if count)
+        progress.detail(
+            f"data {data.name}: {counted(len(data), 'image')} from {data.source}" + (f", {found}" if found else "")
+        )
 
 
 def refuse_run_among_images(run: Run, inputs: Inputs) -> None:

@@ -234,7 +234,7 @@ def test_a_class_with_one_image_is_left_out_and_said_once(tmp_path, rng):
     data = folder_of(tmp_path, rng, {"a": 12, "b": 12, "rare": 1})
     run = fs.analyze(["test_resnet@random"], [data], tmp_path / "r", image_size=32, only="probe", progress=progress)
     said = [each for each in progress.messages if "left out" in each]
-    assert said == ["probe on 'x': 1 images of 1 classes with fewer than 2 training images are left out (rare)"]
+    assert said == ["probe on 'x': 1 image of 1 class with fewer than 2 training images left out (rare)"]
     assert run.tables["probe"]["n_classes"].unique().tolist() == [2]
 
 

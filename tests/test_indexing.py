@@ -37,7 +37,7 @@ def test_the_index_reads_as_the_folder_wherever_it_lies(folder, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     progress = Progress()
     file = fs.index("x=images", f"elsewhere/m.{suffix}", progress=progress)
-    assert progress.messages == ["x: 1 files that are no images were passed over, e.g. notes.txt"]
+    assert progress.messages == ["x: 1 file that is no image was passed over, e.g. notes.txt"]
     whole, read = open_data("x=images"), open_data(f"x={file}")
     columns = ["id", "label", "group", "split"]
     pd.testing.assert_frame_equal(whole.samples[columns], read.samples[columns])

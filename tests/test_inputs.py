@@ -58,7 +58,7 @@ def test_broken_images_are_named_and_the_run_goes_on(images, tmp_path, analyze):
     code, said = analyze("--data", f"x={images}")
     assert code == 0
     for expected in ("empty.png is not an image that can be read (the file is empty)", "text.png is not an image", "link.png does not exist",
-                     "1 files that are no images were passed over, e.g. pipe.png"):  # fmt: skip
+                     "1 file that is no image was passed over, e.g. pipe.png"):  # fmt: skip
         assert expected in said
     assert len(pd.read_parquet(tmp_path / "r/features/m/x/samples.parquet")) == 8
     code, said = analyze("--data", f"x={images}", "--on-bad-image", "error", out="other")

@@ -9,11 +9,12 @@ from pathlib import Path
 from featurespace.data.dataset import ImageData
 from featurespace.data.images import ImageFiles
 from featurespace.data.samples import SPLITS, make_samples, oddities
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import shortened
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"])
 HIDDEN = (".", "__MACOSX")  # how names begin that no user means
+Passed = dict[tuple[str, str], list[str]]  # names by what one and what several of them are
 
 
 def open_folder(name: str, path: Path, advance: Callable[[int], object] = lambda count: None) -> ImageData:
@@ -76,8 +77,8 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{shortened(names[:-1])} and {names[-1]}"
 
 
-def _walk(root: Path, advance: Callable[[int], object]) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the images, relative to ``root``, and by reason the names that are passed over."""
+def _walk(root: Path, advance: Callable[[int], object]) -> tuple[list[str], Passed]:
+    """Return the images, relative to ``root``, and the names that are passed over, by what they are."""
     found: list[str] = []
     others: list[str] = []
     links: list[str] = []
@@ -103,7 +104,9 @@ def _walk(root: Path, advance: Callable[[int], object]) -> tuple[list[str], dict
                 others.append(entry.name)
         advance(len(found) - before)
     passed = {
-        "files that are no images": others, "links to folders": links, "folders that cannot be read": closed,
+        ("file that is no image was", "files that are no images were"): others,
+        ("link to a folder was", "links to folders were"): links,
+        ("folder that cannot be read was", "folders that cannot be read were"): closed,
     }  # fmt: skip
     return sorted(found), passed
 
@@ -112,7 +115,7 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _counted(passed: dict[str, list[str]]) -> list[str]:
+def _counted(passed: Passed) -> list[str]:
     return [
-        f"{len(names)} {reason} were passed over, e.g. {sorted(names)[0]}" for reason, names in passed.items() if names
+        f"{counted(len(names), *what)} passed over, e.g. {sorted(names)[0]}" for what, names in passed.items() if names
     ]

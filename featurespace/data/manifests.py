@@ -10,7 +10,7 @@ from featurespace.data.columns import read_table
 from featurespace.data.dataset import ImageData
 from featurespace.data.images import ImageFiles
 from featurespace.data.samples import as_texts, make_samples, oddities
-from featurespace.errors import FeaturespaceError, unknown
+from featurespace.errors import FeaturespaceError, counted, unknown
 
 LISTED = 100  # files in a folder from which on it is listed
 
@@ -46,7 +46,8 @@ def open_manifest(name: str, path: Path) -> ImageData:
     samples = make_samples(name, id=table["id"] if "id" in table.columns else written, path=paths, **columns)
     notes = oddities(samples)
     if missing:
-        problem = f"{len(missing)} of {len(paths)} files named in {path} do not exist, the first is {missing[0]}"
+        verb = "does" if len(missing) == 1 else "do"
+        problem = f"{len(missing)} of {counted(len(paths), 'file')} named in {path} {verb} not exist, the first is {missing[0]}"
         if len(missing) == len(paths):
             raise FeaturespaceError(f"data set {name!r}: {problem}; {_hint(written[0], path)}")
         notes.insert(0, problem)

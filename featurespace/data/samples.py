@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import shortened
 
 SAMPLE_COLUMNS = ("id", "path", "label", "group", "split")
@@ -38,7 +38,7 @@ def make_samples(name: str, **columns: Any) -> pd.DataFrame:
     repeated = table["id"][table["id"].duplicated()]
     if len(repeated):
         raise FeaturespaceError(
-            f"data set {name!r}: id {repeated.iat[0]!r} occurs more than once ({len(repeated)} repeated ids); "
+            f"data set {name!r}: id {repeated.iat[0]!r} occurs more than once ({counted(len(repeated), 'repeated id')}); "
             "give each image one row with its own id"
         )
     table["split"] = _normalise_splits(name, table["split"])
@@ -93,7 +93,8 @@ def oddities(samples: pd.DataFrame) -> list[str]:
 def _missing_groups(groups: pd.Series) -> Iterator[str]:
     missing = groups.isna().sum()
     if 0 < missing < len(groups):
-        yield f"{missing} of {len(groups)} images have no group; each counts as a group of its own"
+        verb = "has" if missing == 1 else "have"
+        yield f"{missing} of {counted(len(groups), 'image')} {verb} no group; each counts as a group of its own"
 
 
 def _odd_labels(labels: pd.Series) -> Iterator[str]:
@@ -125,10 +126,10 @@ def _repeated_files(samples: pd.DataFrame) -> Iterator[str]:
     places = samples["path"].map(lambda path: os.path.join(folder(os.path.dirname(path)), os.path.basename(path)))
     repeated = samples[places.duplicated(keep=False)].groupby(places)["label"].nunique()
     if len(repeated):
-        yield f"{len(repeated)} files stand in more than one row, e.g. {repeated.index[0]}"
+        yield f"{counted(len(repeated), 'file stands', 'files stand')} in more than one row, e.g. {repeated.index[0]}"
         repeated = repeated[repeated > 1]
     if len(repeated):
-        yield f"{len(repeated)} files stand under more than one label, e.g. {repeated.index[0]}"
+        yield f"{counted(len(repeated), 'file stands', 'files stand')} under more than one label, e.g. {repeated.index[0]}"
 
 
 def _resolved(folder: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.features.extract import input_batches
 from featurespace.models.load import state_hash
 
@@ -40,7 +40,7 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
         return model
     inputs = np.concatenate([_inputs(model, each, rng=rng) for each in data])
     if len(inputs) < 2:
-        raise FeaturespaceError(f"BatchNorm statistics cannot be estimated on {len(inputs)} image(s)")
+        raise FeaturespaceError(f"BatchNorm statistics cannot be estimated on {counted(len(inputs), 'image')}")
     inputs = inputs[rng.permutation(len(inputs))]
     device = next(model.network.parameters()).device
     momentum = [norm.momentum for norm in norms]

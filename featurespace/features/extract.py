@@ -15,7 +15,7 @@ import torch
 from featurespace import files
 from featurespace.data.transforms import network_pixels, normalised
 from featurespace.device import autocast
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.features.store import FeatureStore
 from featurespace.models.hooks import capture, check_pool, feature_width
 from featurespace.models.layers import select_layers
@@ -207,7 +207,7 @@ def _fill(
     bad = store.manifest["bad_images"]
     if len(bad) == len(data):
         raise FeaturespaceError(
-            f"data set {data.name!r}: none of its {len(data)} images can be read; the first: {bad[0]['reason']}"
+            f"data set {data.name!r}: none of its {counted(len(data), 'image')} can be read; the first: {bad[0]['reason']}"
         )
     store.finish()
 
@@ -225,7 +225,8 @@ def _tell_bad_images(store: FeatureStore, options: ExtractOptions, progress: Pro
     for image in bad[:5]:
         progress.say(f"skipped: {image['reason']}")
     listed = "; manifest.json beside the features lists them all" if len(bad) > 5 else ""
-    progress.say(f"{data}: {len(bad)} of {count} images cannot be read and are left out{listed}")
+    verb = "is" if len(bad) == 1 else "are"
+    progress.say(f"{data}: {len(bad)} of {counted(count, 'image')} cannot be read and {verb} left out{listed}")
 
 
 def _refuse_nonfinite(store: FeatureStore) -> None:
@@ -234,7 +235,8 @@ def _refuse_nonfinite(store: FeatureStore) -> None:
         first = broken[0]
         raise FeaturespaceError(
             f"model {store.manifest['model']!r}, layer {first['name']!r}: features of {first['nonfinite']} of "
-            f"{store.manifest['rows']} images of {store.manifest['data']!r} are NaN or infinite ({len(broken)} layers "
-            "are affected, this is the first); check the checkpoint's weights with `featurespace inspect`, or use "
+            f"{store.manifest['rows']} images of {store.manifest['data']!r} are NaN or infinite ("
+            f"{counted(len(broken), 'layer is', 'layers are')} affected, this is the first); "
+            "check the checkpoint's weights with `featurespace inspect`, or use "
             "--precision fp32"
         )

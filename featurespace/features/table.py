@@ -13,7 +13,7 @@ from featurespace.data.arrays import read_arrays
 from featurespace.data.columns import read_table
 from featurespace.data.dataset import ImageData
 from featurespace.data.samples import as_text
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.features.store import FeatureStore
 from featurespace.progress import shortened
 
@@ -118,7 +118,7 @@ def _checked_ids(path: Path, ids: np.ndarray | pd.Series | None, rows: int) -> l
     if ids is None:
         return None
     if ids.shape != (rows,):
-        raise FeaturespaceError(f"{path} holds {rows} rows of features and ids of shape {ids.shape}")
+        raise FeaturespaceError(f"{path} holds {counted(rows, 'row')} of features and ids of shape {ids.shape}")
     names = [as_text(each) for each in ids]
     if None in names:
         raise FeaturespaceError(f"{path}: row {names.index(None) + 1} has no id")
@@ -162,7 +162,7 @@ def _rows_for(table: FeatureTable, data: ImageData) -> np.ndarray:
             return np.array([index[name] for name in names])
         best = min(best, missing, key=len)
     raise FeaturespaceError(
-        f"model {table.label!r} has no features for {len(best)} of {len(data)} images of {data.name!r}, the first is "
+        f"model {table.label!r} has no features for {len(best)} of {counted(len(data), 'image')} of {data.name!r}, the first is "
         f"{best[0]!r}; its own ids look like {table.ids[0]!r}"
     )
 
@@ -170,7 +170,7 @@ def _rows_for(table: FeatureTable, data: ImageData) -> np.ndarray:
 def _check_order(table: FeatureTable, data: ImageData) -> None:
     rows, whole = len(table.values), data.whole or len(data)
     if rows != whole:
-        problem = f"has {rows} rows without ids, data set {data.name!r} has {whole} images"
+        problem = f"has {counted(rows, 'row')} without ids, data set {data.name!r} has {counted(whole, 'image')}"
     elif whole != len(data):
         problem = (
             f"has rows without ids, but only {len(data)} of the {whole} images of {data.name!r} take part (--limit, or "
@@ -200,7 +200,7 @@ def _read_columns(path: Path) -> tuple[np.ndarray, pd.Series | None, list[str], 
         raise FeaturespaceError(
             f"{path} has no numeric columns beside {sorted(known)}; columns are separated by comma, semicolon or tab"
         )
-    notes = [f"uses the {len(numeric)} column{'s' * (len(numeric) > 1)} {_first_and_last(numeric)} as features"]
+    notes = [f"uses the {counted(len(numeric), 'column')} {_first_and_last(numeric)} as features"]
     others = [repr(name) for name in candidates if name not in numeric]
     if others:
         notes.append(f"columns of {path.name} without numbers or without a name are no features: {shortened(others)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.models.alignment import align
 from featurespace.models.renames import NOTES, RULES
 from featurespace.models.report import MatchReport, TensorMatch, insufficient, shape_text
@@ -117,12 +117,13 @@ def check(found: Match, *, where: str, arch: str, refused: str = "", hint: Calla
         one = report.mismatched[0]
         raise FeaturespaceError(
             f"{where} does not fit {arch}: {one.target} is {shape_text(one.source_shape)} in the file and "
-            f"{shape_text(one.target_shape)} in the network ({len(report.mismatched)} tensors differ in shape); "
+            f"{shape_text(one.target_shape)} in the network "
+            f"({counted(len(report.mismatched), 'tensor differs', 'tensors differ')} in shape); "
             f"check the architecture, its variant and the image size.{advice}"
         )
     raise FeaturespaceError(
-        f"{where} holds more than {arch}: {len(surplus)} tensors belong to parts that {arch} has not, "
-        f"e.g. {', '.join(surplus[:3])}; it was written by a deeper or wider architecture of the same "
+        f"{where} holds more than {arch}: {counted(len(surplus), 'tensor belongs', 'tensors belong')} to parts that {arch} "
+        f"has not, e.g. {', '.join(surplus[:3])}; it was written by a deeper or wider architecture of the same "
         f"family, so name that one as ARCH@FILE.{advice}"
     )
 

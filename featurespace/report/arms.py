@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.errors import counted
 from featurespace.report.numbers import count_of, number, with_interval
 
 ALPHA = 0.05
@@ -23,8 +24,7 @@ def arm_sentences(table: pd.DataFrame) -> Iterator[tuple[str, str, bool]]:
         of_last = rows[rows["layer"] == rows["layer"].iloc[-1]].set_index("kind")
         first = of_last.iloc[0]
         names = [
-            f"{name} ({count} seed{'s' if count > 1 else ''})"
-            for name, count in ((a, first["seeds_a"]), (b, first["seeds_b"]))
+            f"{name} ({counted(int(count), 'seed')})" for name, count in ((a, first["seeds_a"]), (b, first["seeds_b"]))
         ]
         if analysis == "similarity":
             yield data, *_similarity(of_last, data, names)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace import seeding
+from featurespace.errors import counted
 from featurespace.metrics.embedding import pca_embedding, umap_embedding
 from featurespace.metrics.embedding_quality import trustworthiness
 from featurespace.progress import Progress
@@ -42,7 +43,9 @@ def embedding_tables(
             layer = stores.layers(model)[-1]
             X = np.asarray(stores.features(model, data, layer))
             if len(X) < MIN_SAMPLES:
-                progress.say(f"no embedding of {data!r}: it has {len(X)} images, at least {MIN_SAMPLES} are needed")
+                progress.say(
+                    f"no embedding of {data!r}: it has {counted(len(X), 'image')}, at least {MIN_SAMPLES} are needed"
+                )
                 continue
             if _is_constant(X):
                 progress.say(f"no embedding of {data!r} by {model!r}: all images have the same features")

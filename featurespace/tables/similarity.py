@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.metrics.alignment import cka_matrices
 from featurespace.metrics.prepared import PreparedCKA, prepare_cka
 from featurespace.metrics.units import Units, cka_units
@@ -67,7 +67,7 @@ def check_size(data: str, n: int) -> None:
     """Raise FeaturespaceError where a data set is too small for a similarity."""
     if n < MIN_SAMPLES:
         raise FeaturespaceError(
-            f"data set {data!r} has {n} images; a debiased similarity needs at least {MIN_SAMPLES}. "
+            f"data set {data!r} has {counted(n, 'image')}; a debiased similarity needs at least {MIN_SAMPLES}. "
             "Add images, or leave similarity out: --only probe,embedding,gap"
         )
 

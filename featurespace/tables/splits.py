@@ -9,7 +9,7 @@ import pandas as pd
 
 from featurespace import seeding
 from featurespace.data.splits import train_test_rows
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import Progress, shortened
 from featurespace.tables.stores import Stores
 
@@ -52,23 +52,25 @@ def probe_split(stores: Stores, data: str, *, seed: int, progress: Progress) -> 
     if lost:
         classes = sorted(set(labels[np.r_[train, test]]) - set(learnable))
         progress.say(
-            f"probe on {data!r}: {lost} images of {len(classes)} classes with fewer than {MIN_PER_CLASS} training images are "
-            f"left out ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+            f"probe on {data!r}: {counted(lost, 'image')} of {counted(len(classes), 'class', 'classes')} with fewer than "
+            f"{MIN_PER_CLASS} training images left out ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
         )
     if len(learnable) < 2 or not len(kept[1]):
         progress.say(
-            f"no probe on {data!r}: {len(learnable)} classes have {MIN_PER_CLASS} training images or more, and {len(kept[1])} "
-            "test images are of those; a probe needs two such classes and a test image"
+            f"no probe on {data!r}: {counted(len(learnable), 'class has', 'classes have')} {MIN_PER_CLASS} training images or "
+            f"more, and {counted(len(kept[1]), 'test image is', 'test images are')} of those; a probe needs two such classes "
+            "and a test image"
         )
         return None
     groups = stores.column(data, "group")
     shared = set() if groups is None else set(groups[kept[0]]) & set(groups[kept[1]])
     if shared:
         progress.say(
-            f"probe on {data!r}: {len(shared)} groups are in training and test ({shortened(sorted(shared))}), so the test "
+            f"probe on {data!r}: {counted(len(shared), 'group is', 'groups are')} in training and test "
+            f"({shortened(sorted(shared))}), so the test "
             "tells less about new groups than it seems; leave the column 'split' out to split by group"
         )
-    progress.say(f"probe on {data!r}: {len(kept[0])} training and {len(kept[1])} test images, {how}")
+    progress.say(f"probe on {data!r}: {len(kept[0])} training and {counted(len(kept[1]), 'test image')}, {how}")
     return Split(kept[0], kept[1], labels, groups)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featurespace import files, locking
 from featurespace import yaml_files as schemas
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import Progress
 from featurespace.training.engine import STATE, process_rank
 from featurespace.training.settings import TrainingConfig
@@ -70,5 +70,6 @@ def refuse_small(count: int, config: TrainingConfig) -> None:
     """Refuse fewer training images than a batch."""
     if count < config.batch_size:
         raise FeaturespaceError(
-            f"{count} training images are fewer than a batch of {config.batch_size}; lower batch_size to {count} or less"
+            f"{counted(count, 'training image is', 'training images are')} fewer than a batch of {config.batch_size}; "
+            f"lower batch_size to {count} or less"
         )

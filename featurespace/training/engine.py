@@ -14,8 +14,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 
-from featurespace.errors import FeaturespaceError, needs_extra
+from featurespace.device import resolve_device
+from featurespace.errors import FeaturespaceError, counted, needs_extra
 from featurespace.files import sync
 from featurespace.progress import Progress
 from featurespace.training.batches import Batch, Batches
@@ -74,12 +76,16 @@ def run(
     scores: Callable[[int, Any], dict[str, float]], progress: Progress,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Train with a bar, tell the last epoch, and return the rows of the curves."""
+    if config.precision == "fp16" and _on_cpu(config):
+        progress.say("precision fp16 takes many times as long as fp32 on a CPU; bf16 and fp32 are made for it")
     total = config.epochs * len(batches) // config.accumulate * config.batch_size
     with progress.stage(name), progress.bar(name, total, "images") as advance:
         curves = Curves(config.out / "curves.csv", advance, scores)
         fit(module, batches, config, curves)
     last = ", ".join(f"{key} {value:.4g}" for key, value in curves.rows[-1].items() if key not in ("epoch", "step"))
-    progress.say(f"{name}: {config.epochs} epochs of {batches.order.steps * config.batch_size} images; {last}")
+    progress.say(
+        f"{name}: {counted(config.epochs, 'epoch')} of {counted(batches.order.steps * config.batch_size, 'image')}; {last}"
+    )
     return curves.rows
 
 
@@ -95,7 +101,7 @@ def fit(module: TrainingModule, batches: Batches, config: TrainingConfig, curves
     with quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=config.epochs, accelerator=config.device, devices=config.devices, num_nodes=config.nodes,
-            strategy="ddp" if several else "auto", precision=_precision(config),
+            strategy="ddp" if several else "auto", **_precision(config),
             accumulate_grad_batches=config.accumulate, callbacks=[curves, Saving(state, batches, config.save_minutes)],
             logger=_loggers(config), enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             num_sanity_val_steps=0, use_distributed_sampler=False, sync_batchnorm=several and not _on_cpu(config),
@@ -117,20 +123,21 @@ def check_processes(config: TrainingConfig) -> None:
     started, wanted = int(os.environ.get("WORLD_SIZE", "1")), config.devices * config.nodes
     if started != wanted:
         raise FeaturespaceError(
-            f"devices x nodes is {wanted} and {started} process{'es run' if started > 1 else ' runs'}; start with "
+            f"devices x nodes is {wanted} and {counted(started, 'process runs', 'processes run')}; start with "
             f"torchrun --nnodes={config.nodes} --nproc-per-node={config.devices} -m featurespace train ..., or change "
             "devices and nodes"
         )
 
 
 def _on_cpu(config: TrainingConfig) -> bool:
-    return config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+    return resolve_device(config.device).type == "cpu"
 
 
-def _precision(config: TrainingConfig) -> Any:
+def _precision(config: TrainingConfig) -> dict[str, Any]:
+    """Return what tells Lightning the precision; by its name alone fp16 would become bf16 on a CPU."""
     if config.precision == "fp16" and _on_cpu(config):
-        raise FeaturespaceError("precision fp16 needs a GPU; write precision: bf16 or fp32")
-    return PRECISION[config.precision]
+        return {"plugins": MixedPrecision("16-mixed", "cpu")}
+    return {"precision": PRECISION[config.precision]}
 
 
 def _loggers(config: TrainingConfig) -> Any:

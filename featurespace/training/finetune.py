@@ -19,7 +19,7 @@ from featurespace.data.dataset import ImageData
 from featurespace.data.specs import open_data
 from featurespace.data.splits import fraction_rows, train_test_rows
 from featurespace.device import resolve_device, set_threads
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.models.checkpoint import write_checkpoint
 from featurespace.models.classifier import build_classifier
 from featurespace.models.load import Model, load_model
@@ -70,7 +70,7 @@ def _train(prepared: _Prepared, config: FinetuneConfig, progress: Progress, file
     module.to(resolve_device(config.device))  # Lightning has moved it back
     observed, metrics = module.results(prepared.batches, prepared.test)
     said = ", ".join(f"{key} {value:.3f}" for key, value in metrics.items() if "_" not in key or key == "auc_macro")
-    progress.say(f"{name}: {said} on {len(prepared.test)} test images")
+    progress.say(f"{name}: {said} on {counted(len(prepared.test), 'test image')}")
     _write_predictions(config.out / "predictions.csv", prepared, observed)
     append_rows(config.runs or config.out / "runs.csv", config, prepared.start.label, data.name, metrics)
     write_checkpoint(file, module.network_state(), _manifest(config, prepared, metrics, rows[-1]["loss"]))
@@ -107,7 +107,8 @@ def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
     if config.task == "multiclass":
         known = np.isin(data.samples["label"].to_numpy(str), task.classes)
         if not known[test].all():
-            progress.say(f"{(~known[test]).sum()} test images of classes without a training image are left out")
+            lost = counted(int((~known[test]).sum()), "test image is", "test images are")
+            progress.say(f"{lost} left out: no training image has the class")
         validation, test = validation[known[validation]], test[known[test]]
     if config.test_with == "best" and not len(validation):
         raise FeaturespaceError(
@@ -165,8 +166,8 @@ def _rows(data: ImageData, config: FinetuneConfig) -> tuple[np.ndarray, np.ndarr
         both = sorted(set(samples["group"].iloc[first].dropna()) & set(samples["group"].iloc[second].dropna()))
         if both:
             raise FeaturespaceError(
-                f"data set {data.name!r}: group {both[0]!r} is in {names} ({len(both)} such groups), so the one would not be "
-                "new to who has seen the other; give each group one split"
+                f"data set {data.name!r}: group {both[0]!r} is in {names} ({counted(len(both), 'such group')}), "
+                "so the one would not be new to who has seen the other; give each group one split"
             )
     train = fraction_rows(samples, train, config.fraction, rng=seeding.child(config.seed, "fraction"))
     return train, validation, test

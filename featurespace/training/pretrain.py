@@ -17,7 +17,7 @@ from featurespace import yaml_files as schemas
 from featurespace.data.dataset import ImageData
 from featurespace.data.specs import open_all
 from featurespace.device import set_threads
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.models.checkpoint import write_checkpoint
 from featurespace.models.load import Model, load_model
 from featurespace.models.specs import parse_model_spec
@@ -115,12 +115,14 @@ def _training_images(data: list[ImageData]) -> tuple[list[ImageData], np.ndarray
 def _refuse_unlabelled(data: list[ImageData], targets: np.ndarray, classes: np.ndarray, config: PretrainConfig) -> None:
     if len(classes) < 2:
         raise FeaturespaceError(
-            f"method {config.method} needs images of two classes at least; there are {len(classes)} in {', '.join(config.data)}"
+            f"method {config.method} needs images of two classes at least; found {counted(len(classes), 'class', 'classes')} in "
+            + ", ".join(config.data)
         )
     if (targets < 0).any():
         ids = np.concatenate([each.samples["id"].to_numpy(object) for each in data])[targets < 0]
         raise FeaturespaceError(
-            f"method {config.method} needs a label for every image; {len(ids)} have none, e.g. {ids[0]}; give them "
+            f"method {config.method} needs a label for every image; "
+            f"{counted(len(ids), 'has', 'have')} none, e.g. {ids[0]}; give them "
             "labels, or leave them out"
         )
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from featurespace.errors import counted
+
 BETAS = (0.9, 0.999)  # torch's
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -78,7 +80,9 @@ class TrainingConfig(BaseModel):
                 f"{self.accumulate * self.devices * self.nodes}; change one of them"
             )
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs; lower it")
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {counted(self.epochs, 'epoch')}; lower it"
+            )
         if self.betas != BETAS and self.optimizer != "adamw":
             raise ValueError(f"betas {list(self.betas)} go with optimizer adamw, not {self.optimizer}; leave them out")
         if self.stored_size and self.image_size and self.stored_size < self.image_size:
@@ -126,7 +130,9 @@ class PretrainConfig(TrainingConfig):
     @model_validator(mode="after")
     def _weights_fit(self) -> PretrainConfig:
         if self.weights is not None and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
-            raise ValueError(f"weights {self.weights} must be {len(self.data)} numbers above 0, one for each data set")
+            raise ValueError(
+                f"weights {self.weights} must be {counted(len(self.data), 'number')} above 0, one for each data set"
+            )
         return self
 
 

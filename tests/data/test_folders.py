@@ -56,7 +56,7 @@ def test_other_and_hidden_files_are_passed_over_and_counted(tmp_path):
     picture(tmp_path / "a/.hidden.png")
     picture(tmp_path / ".cache/1.png")
     data = open_folder("x", tmp_path)
-    assert len(data) == 1 and data.notes == ("1 files that are no images were passed over, e.g. notes.txt",)
+    assert len(data) == 1 and data.notes == ("1 file that is no image was passed over, e.g. notes.txt",)
 
 
 def test_a_link_loop_ends(tmp_path):
@@ -68,7 +68,7 @@ def test_a_link_loop_ends(tmp_path):
 def test_no_image_says_what_images_are(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(
-        FeaturespaceError, match=r"no image in .* \(1 files that are no images .*\); images end in .*\.png"
+        FeaturespaceError, match=r"no image in .* \(1 file that is no image .*\); images end in .*\.png"
     ):
         open_folder("x", tmp_path)
 
@@ -81,7 +81,7 @@ def test_what_no_user_means_is_passed_over(tmp_path):
     data = open_folder("x", tmp_path)
     assert len(data) == 1 and data.notes == ()
     (tmp_path / "Thumbs.db").write_bytes(b"x")
-    assert open_folder("x", tmp_path).notes == ("1 files that are no images were passed over, e.g. Thumbs.db",)
+    assert open_folder("x", tmp_path).notes == ("1 file that is no image was passed over, e.g. Thumbs.db",)
 
 
 def test_suffixes_in_any_case_and_names_that_differ_in_case_only(tmp_path):
@@ -98,7 +98,7 @@ def test_links_to_folders_are_said_and_a_broken_link_is_a_bad_image(tmp_path):
     os.symlink(tmp_path / "a/0.png", tmp_path / "a/2.png")
     data = open_folder("x", tmp_path)
     assert data.samples["id"].tolist() == ["a/0.png", "a/1.png", "a/2.png"]
-    assert data.notes[0] == "1 links to folders were passed over, e.g. b"
+    assert data.notes[0] == "1 link to a folder was passed over, e.g. b"
     assert data.image(2).size == (8, 8)
     with pytest.raises(FeaturespaceError, match=r"1\.png does not exist"):
         data.image(1)
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     data = open_folder("x", tmp_path)
-    assert len(data) == 1 and data.notes == ("1 folders that cannot be read were passed over, e.g. closed",)
+    assert len(data) == 1 and data.notes == ("1 folder that cannot be read was passed over, e.g. closed",)
 
 
 def test_deep_folders_need_no_deep_calls(tmp_path):

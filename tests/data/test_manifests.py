@@ -46,7 +46,7 @@ def test_parquet_and_absolute_paths(folder):
         ({"path": []}, "has no rows"),
         ({"path": ["0.png", ""], "label": ["a", "b"]}, "row 2 of .* has no path"),
         ({"path": ["8.png", "9.png"]}, r"2 of 2 files .* do not exist, the first is .*8\.png; relative paths"),
-        ({"path": ["0.png", "0.png"]}, r"id '0.png' occurs more than once \(1 repeated ids\)"),
+        ({"path": ["0.png", "0.png"]}, r"id '0.png' occurs more than once \(1 repeated id\)"),
         ({"path": ["0.png"], "split": ["holdout2"]}, "split 'holdout2' is not known; write train, val or test"),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_file_named_twice_is_said(folder):
     path = manifest(folder, path=["0.png", "./0.png", "1.png", "./1.png"], label=["a", "b", "a", "a"])
     assert open_manifest("x", path).notes == (
         f"2 files stand in more than one row, e.g. {folder}/0.png",
-        f"1 files stand under more than one label, e.g. {folder}/0.png",
+        f"1 file stands under more than one label, e.g. {folder}/0.png",
     )
 
 
@@ -158,7 +158,7 @@ def test_a_list_in_a_parquet_label_is_an_error(folder):
 
 def test_a_file_named_in_two_spellings_is_said(folder):
     path = manifest(folder, path=["0.png", str(folder / "0.png"), f"../{folder.name}/0.png", "1.png"])
-    assert open_manifest("x", path).notes == (f"1 files stand in more than one row, e.g. {folder}/0.png",)
+    assert open_manifest("x", path).notes == (f"1 file stands in more than one row, e.g. {folder}/0.png",)
 
 
 @pytest.mark.parametrize("listed", [1, 3, 100])

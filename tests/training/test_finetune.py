@@ -318,7 +318,7 @@ def test_classes_of_the_test_alone_are_left_out_and_said(tmp_path, two_domains):
     label = table["label"].where((table["split"] == "train") | (table["label"] != "class2"), "rare")
     progress = Progress()
     finetune(config(tmp_path, table_of(tmp_path, two_domains[0], label=label), epochs=1), progress=progress)
-    assert "8 test images of classes without a training image are left out" in progress.messages
+    assert "8 test images are left out: no training image has the class" in progress.messages
 
 
 def test_the_command(tmp_path, two_domains):
