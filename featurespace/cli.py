@@ -8,13 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-<<<<<<< ours
 from featurespace import arguments, cli_compare, cli_study, cli_train
-from featurespace.errors import FeaturespaceError
-=======
-from featurespace import arguments, cli_train
 from featurespace.errors import FeaturespaceError, counted
->>>>>>> theirs
 
 app = typer.Typer(
     name="featurespace",
@@ -243,7 +238,9 @@ def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> N
             f"model {model.label}: {counted(model.layers, 'layer')}, {counted(model.width, 'value')} an image, {speed}"
         )
     typer.echo(f"features: {in_bytes(plan.disk_bytes)} on disk ({in_bytes(plan.free_bytes)} free)")
-    typer.echo(f"statistics: {in_bytes(plan.memory_bytes)} of memory for the layers of one data set, or the weights of one layer")
+    typer.echo(
+        f"statistics: {in_bytes(plan.memory_bytes)} of memory for the layers of one data set, or the weights of one layer"
+    )
     typer.echo(f"forward passes: about {plan.seconds:,.0f} s; statistics and figures come on top")
 
 

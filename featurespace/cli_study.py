@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from featurespace import arguments
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 
 File = Annotated[
     Path, typer.Argument(help="A YAML file.", show_default=False, parser=arguments.a_path, metavar="CONFIG")
@@ -91,11 +91,11 @@ def _print_cost(found: list[Any], jobs: int) -> None:
     from featurespace.studies.cost import seconds_left
 
     left = [cell for cell, state in found if state.word != ledger.FINISHED]
-    typer.echo(f"{len(found):,} cells, {len(found) - len(left):,} finished")
+    typer.echo(f"{counted(len(found), 'cell')}, {len(found) - len(left):,} finished")
     seconds, unknown = seconds_left(found)
     if seconds:
         typer.echo(
-            f"about {seconds / jobs / 60:,.1f} minutes left for {len(left) - unknown:,} cells with --jobs {jobs}"
+            f"about {seconds / jobs / 60:,.1f} minutes left for {counted(len(left) - unknown, 'cell')} with --jobs {jobs}"
         )
     if unknown:
-        typer.echo(f"{unknown:,} cells are like no finished one: their time is not known yet")
+        typer.echo(f"not known: the time of {counted(unknown, 'cell')} that no finished one is like")

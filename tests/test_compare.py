@@ -255,6 +255,29 @@ def test_json_and_errors_of_the_command(made, tmp_path):
     assert isinstance(result.exception, FeaturespaceError)
 
 
+def test_names_that_mean_something_to_a_figure_or_a_page(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ["$a_b$", "<script>", "_hidden", "=1+1", "x" * 60]
+    rows = [["E/1", name, task, run, "acc%", 0.5 + place / 10 + rng.normal(0, 0.01)]
+            for task in ("t/ask", "../up") for place, name in enumerate(names) for run in range(3)]  # fmt: skip
+    pd.DataFrame(rows, columns=[*KEYS, "metric", "value"]).to_csv(tmp_path / "runs.csv", index=False)
+    run = fs.compare(tmp_path / "runs.csv", tmp_path / "out", draws=1000)
+    assert run.verify() and sorted(path.name for path in tmp_path.iterdir()) == ["out", "runs.csv"]
+    report = run.report.read_text(encoding="utf-8")
+    assert "<script>" not in report and "&lt;script&gt;" in report
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_nothing_to_compare_is_said(tmp_path):
+    files = write_inputs(tmp_path)
+    table = pd.read_csv(files["runs"]).query("pretraining == 'ct'")
+    table.to_csv(files["runs"], index=False)
+    run = fs.compare(files["runs"], tmp_path / "out", draws=1000)
+    assert run.summary["findings"][0]["sentence"].startswith(
+        "Nothing is compared: no two pretrainings have runs of the same"
+    )
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_one_run_each_is_compared_without_tests(tmp_path):
     files = write_inputs(tmp_path, runs=1)

@@ -77,6 +77,8 @@ def _plain(value: Any) -> Any:
         return _drawable(value)
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, dict):  # colours by name
+        return {_drawable(name): each for name, each in value.items()}
     if not hasattr(value, "select_dtypes"):
         return value
     columns = {

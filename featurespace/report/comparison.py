@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.errors import counted
 from featurespace.report.agreement import agreement_findings, agreement_report
 from featurespace.report.findings import Finding
 from featurespace.report.numbers import number, with_interval
@@ -43,6 +44,9 @@ def comparison_findings(run: Run) -> list[Finding]:
     """Return the findings in reading order: how many comparisons show something, who is ahead, what is lost by correction."""
     table, summary = run.tables["comparison"], run.tables["runs_summary"]
     found = []
+    if table.empty:
+        sentence = "Nothing is compared: no two pretrainings have runs of the same experiment, task and metric."
+        found.append(Finding("comparison", "", sentence, False))
     times = table["metric"].str.startswith(PREFIX)
     for name, rows in (("comparison", table[~times]), ("time_to_convergence", table[times])):
         for experiment, of in rows.groupby("experiment", sort=False):
@@ -62,8 +66,8 @@ def _overview(name: str, experiment: str, rows: pd.DataFrame) -> Finding:
     lost = len(list(claims_lost(rows)))
     what = "scores" if name == "comparison" else "epochs to convergence"
     sentence = (
-        f"{experiment}: of {len(verdicts):,} comparisons of {what}, {shown:,} show a difference after Holm's correction, "
-        f"{(verdicts == 'equivalent').sum():,} show that there is none that matters, and {lost:,} would be significant alone."
+        f"{experiment}: {counted(len(verdicts), 'comparison')} of {what}; shown after Holm's correction: {shown:,} with a "
+        f"difference, {(verdicts == 'equivalent').sum():,} with none that matters; significant alone, but not after it: {lost:,}."
     )
     return Finding(name, experiment, sentence, shown > 0)
 

@@ -85,6 +85,8 @@ def _read(
 
 
 def _one(file: Path, columns: list[str], kind: str) -> pd.DataFrame:
+    if file.is_dir():
+        raise FeaturespaceError(f"{file} is a folder; name {kind}, one file or several")
     if not file.is_file():
         raise FeaturespaceError(f"{file} does not exist; name {kind} with the columns {', '.join(columns)}")
     table = read_table(file)

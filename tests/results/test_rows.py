@@ -66,6 +66,8 @@ def test_missing_files_are_named(tmp_path):
         FeaturespaceError, match="nothing.csv does not exist; name a runs table with the columns experiment"
     ):
         read_runs([tmp_path / "nothing.csv"])
+    with pytest.raises(FeaturespaceError, match="is a folder; name a runs table, one file"):
+        read_runs([tmp_path])
     with pytest.raises(FeaturespaceError, match="no runs table given; name at least one file"):
         read_runs([])
 

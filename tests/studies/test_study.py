@@ -152,12 +152,14 @@ def test_the_command_lists_tells_and_runs(file):
 
     lines = call("--list").splitlines()
     assert len(lines) == 7 and lines[0].endswith("--only pretrain-dark")
-    assert "7 cells, 0 finished" in call("--dry-run") and "7 cells are like no finished one" in call("--dry-run")
+    assert "7 cells, 0 finished" in call("--dry-run") and "the time of 7 cells that no finished one is like" in call(
+        "--dry-run"
+    )
     call("--only", "scratch-levels-seed0", "-q")
     text = call("--status")
     assert text.count("finished") == 1 and text.count("waiting") == 6
     told = call("--dry-run")
-    assert "minutes left for 5 cells" in told and "1 cells are like no finished one" in told
+    assert "minutes left for 5 cells" in told and "the time of 1 cell that no finished one is like" in told
     states = yaml.safe_load(call("--status", "--json"))
     assert {state["word"] for state in states} == {"finished", "waiting"}
     result = CliRunner().invoke(app, ["study", str(file), "--list", "--status"])
