@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from featurespace import files, locking
 from featurespace.comparing import compare
 from featurespace.device import available_cores
@@ -17,6 +19,7 @@ from featurespace.studies.cells import Cell, make_cells
 from featurespace.studies.gathering import gathered
 from featurespace.studies.running import run_cells
 from featurespace.studies.settings import StudyConfig
+from featurespace.studies.starts import scored_tasks, start_models, start_options, start_scores
 from featurespace.yaml_files import checked, to_yaml, with_changes
 
 LEAST_EPOCHS = 10  # that a level of convergence is taken from
@@ -131,8 +134,30 @@ def _conclude(config: StudyConfig, cells: Sequence[Cell], progress: Progress) ->
         elif name != "runs" and len(table):
             given[name] = file
     compare(config.out / "runs.csv", config.out / "comparison", progress=progress, **given)
+    if config.predict:
+        _predict(config, cells, tables["runs"], progress)
     if config.analyze is not None:
         _analyze(config, cells, progress)
+
+
+def _predict(config: StudyConfig, cells: Sequence[Cell], runs: pd.DataFrame, progress: Progress) -> None:
+    """Measure the starts on the tasks' images, and say what of it puts them in the order of their finetunings."""
+    from featurespace.analyze import analyze
+    from featurespace.tables.prediction import prediction_table
+
+    data = scored_tasks(cells)
+    if not data:
+        progress.say("nothing is predicted: no task has one label an image")
+        return
+    models = start_models(config, cells)
+    run = analyze(models, list(data.values()), config.out / "starts", progress=progress, **start_options(config))
+    table = prediction_table(start_scores(run, cells), runs[runs["metric"] == "accuracy"])
+    files.write_atomic(config.out / "prediction.csv", lambda path: table.to_csv(path, index=False))
+    for _, row in table[table["value"].notna()].iterrows():
+        progress.say(
+            f"{row['experiment']}, {row['task']}: {row['score']} of the start: {row['verdict']} (finetuned accuracy, weighted tau "
+            f"{row['value']:.2f}, p = {row['p_value']:.3f}, {row['n']} starts)"
+        )
 
 
 def _analyze(config: StudyConfig, cells: Sequence[Cell], progress: Progress) -> None:

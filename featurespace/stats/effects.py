@@ -143,14 +143,14 @@ def bootstrap_difference(
     if constant or min(n, m) < LEAST_RESAMPLED:
         return Estimate.without_interval(difference, n=n + m, unit="run", n_groups=n + m, reason=reason, level=level)
     _, freedom = standard_error(x.var(ddof=1), y.var(ddof=1), n, m)
-    moved = _stretched_means(x, rng, draws) - _stretched_means(y, rng, draws)
+    moved = stretched_means(x, rng, draws) - stretched_means(y, rng, draws)
     tail = float(norm.cdf(t.ppf((1 - level) / 2, freedom)))
     low, high = np.quantile(moved, [tail, 1 - tail])
     name = f"bootstrap over runs, {draws:,} draws, expanded percentile"
     return run_estimate(difference, difference + low, difference + high, float(moved.std(ddof=1)), x, y, name, level)
 
 
-def _stretched_means(x: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
+def stretched_means(x: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
     """Return means of resamples less the mean of the sample, with the variance that means of samples have."""
     n = len(x)
     return np.sqrt(n / (n - 1)) * (x[rng.integers(n, size=(draws, n))].mean(axis=1) - x.mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Cell:
     config : the training's configuration, its directory included
     key : hash of all that defines it: configuration, parents, and manifests
     parent : name of the cell whose checkpoint it starts from; None where it starts from no cell of the study
+    task : name of the task that it is finetuned for
     experiments : names in the runs table; a cell of two parts of the grid is trained once
     """
 
@@ -40,6 +41,7 @@ class Cell:
     config: PretrainConfig | FinetuneConfig
     key: str
     parent: str | None = None
+    task: str = ""
     experiments: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -82,9 +84,7 @@ def make_cells(config: StudyConfig) -> list[Cell]:
                     f"two cells are called {cell.name!r} ({held.folder.name} and {cell.folder.name}); rename one"
                 )
             experiments = (*(held.experiments if held else ()), design.experiment)
-            cells[cell.name] = Cell(
-                cell.name, cell.kind, cell.config, cell.key, cell.parent, tuple(dict.fromkeys(experiments))
-            )
+            cells[cell.name] = replace(cell, experiments=tuple(dict.fromkeys(experiments)))
     return list(cells.values())
 
 
@@ -162,7 +162,7 @@ def _finetuning(
     values = config.of(FinetuneConfig, config.tasks[task]) | setting
     values |= {"model": f"{files.safe_name(pretraining)}={start}", "pretraining": pretraining, "out": config.out}
     trained = checked(FinetuneConfig, values)
-    return _cell(config, _name(names, trained), "finetune", trained, parent)
+    return replace(_cell(config, _name(names, trained), "finetune", trained, parent), task=task)
 
 
 def _name(names: tuple[str, str], config: FinetuneConfig) -> str:

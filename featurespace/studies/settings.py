@@ -85,6 +85,10 @@ class StudyConfig(BaseModel):
         min_length=1, description="Which pretrainings, tasks, fractions, modes, noise and seeds."
     )
     adjust: str | None = Field(default=None, description="YAML file of pretrainings to add to the comparison.")
+    predict: bool = Field(
+        default=False,
+        description="Ask whether probes, LogME and H-score of the starts predict how well they are finetuned.",
+    )
     analyze: dict[str, Any] | None = Field(
         default=None, description="Options of `featurespace analyze` over all checkpoints, data among them."
     )

@@ -59,4 +59,16 @@ LOSS_CURVES = Schema(
     ("experiment", "pretraining", "task", "epoch"),
 )  # fmt: skip
 
-SCHEMAS = {schema.name: schema for schema in (RUNS, RUNS_SUMMARY, COMPARISON, TIME_TO_CONVERGENCE, LOSS_CURVES)}
+PREDICTION = Schema(
+    "prediction",
+    {
+        "experiment": "string", "task": "string", "metric": "string", "score": "string", "value": "float64",
+        "ci_low": "float64", "ci_high": "float64", "n": "int64", "p_value": "float64", "p_holm": "float64",
+        "verdict": "string", **INTERVAL,
+    },
+    ("experiment", "task", "metric", "score"),
+)  # fmt: skip
+
+SCHEMAS = {
+    schema.name: schema for schema in (RUNS, RUNS_SUMMARY, COMPARISON, TIME_TO_CONVERGENCE, LOSS_CURVES, PREDICTION)
+}

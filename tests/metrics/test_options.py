@@ -66,6 +66,8 @@ CALLS = {
     "bootstrap_weights": (None, 40),
     "permute_units": (),
     "bootstrap_difference": (X[:, 0], Y[:, 0]),
+    "weighted_tau_permutation": (X[:9, 0], Y[:9, 0]),
+    "weighted_tau_over_runs": (X[:9, 0], Y[:9]),
     "per_class": (lambda A, B: float(A.mean() - B.mean()), X, Y, LABELS, LABELS),
 }
 GIVEN = {"k": 3, "count": 20, "chosen": 10, "permutations": 9, "seed": 0, "draws": 10, "least": 2, "shots": (1, 2)}

@@ -69,6 +69,15 @@ def test_a_study_ends_in_one_table_of_runs_and_its_comparison(file, tmp_path):
     assert set(fs.load(out / "comparison").tables) == {"comparison", "loss_curves", "runs", "runs_summary"}
 
 
+def test_a_study_asks_whether_its_starts_predict_their_results(file):
+    three = "{scratch: {model: test_resnet@random}, other: {model: test_efficientnet@random}, third: {model: test_vit@random}}"
+    config = read_study(file, [f"pretrainings={three}", "grid=[{experiment: E1, seed: [0, 1]}]", "predict=true"])
+    fs.study(config)
+    table = pd.read_csv(config.out / "prediction.csv")
+    assert set(table["score"]) >= {"linear probe", "kNN probe", "log_me"} and set(table["n"]) <= {2, 3}
+    assert set(fs.load(config.out / "starts").tables["probe"]["model"]) >= {"scratch", "other", "third"}
+
+
 def test_the_same_command_again_trains_nothing_and_a_change_what_it_touches(file, monkeypatch):
     config = read_study(file)
     fs.study(config)
