@@ -25,11 +25,11 @@ def open_folder(name: str, path: Path, advance: Callable[[int], object] = lambda
     error. Images straight in ``path`` have no label. Other files, links to folders and folders that cannot be read are
     passed over and counted; hidden ones silently.
     """
-    found, passed = _walk(path, advance)
+    found, passed = walk(path, is_image, advance)
     if not found:
-        counted = "; ".join(_counted(passed)) or "it is empty"
+        seen = "; ".join(_counted(passed)) or "it is empty"
         raise FeaturespaceError(
-            f"data set {name!r}: no image in {path} ({counted}); images end in " + ", ".join(sorted(IMAGE_SUFFIXES))
+            f"data set {name!r}: no image in {path} ({seen}); images end in " + ", ".join(sorted(IMAGE_SUFFIXES))
         )
     splits, others = _top_names(found)
     has_splits = bool(splits) and not others
@@ -77,8 +77,15 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{shortened(names[:-1])} and {names[-1]}"
 
 
-def _walk(root: Path, advance: Callable[[int], object]) -> tuple[list[str], Passed]:
-    """Return the images, relative to ``root``, and the names that are passed over, by what they are."""
+def is_image(name: str) -> bool:
+    """Whether a file is an image, by its name."""
+    return _suffix(name) in IMAGE_SUFFIXES
+
+
+def walk(
+    root: Path, wanted: Callable[[str], bool], advance: Callable[[int], object]
+) -> tuple[list[str], Passed]:
+    """Return the files whose names are wanted, relative to ``root``, and by reason the names that are passed over."""
     found: list[str] = []
     others: list[str] = []
     links: list[str] = []
@@ -98,7 +105,7 @@ def _walk(root: Path, advance: Callable[[int], object]) -> tuple[list[str], Pass
                     links.append(above + entry.name)
                 else:
                     waiting.append((f"{above}{entry.name}/", entry.path))
-            elif _suffix(entry.name) in IMAGE_SUFFIXES and (entry.is_file() or not os.path.exists(entry.path)):
+            elif wanted(entry.name) and (entry.is_file() or not os.path.exists(entry.path)):
                 found.append(above + entry.name)  # also a broken link; not a pipe or a device
             else:
                 others.append(entry.name)

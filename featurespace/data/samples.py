@@ -118,6 +118,8 @@ def _one_sided_labels(samples: pd.DataFrame) -> Iterator[str]:
 
 
 def _repeated_files(samples: pd.DataFrame) -> Iterator[str]:
+    if samples["path"].isna().all():
+        return
     paths = samples["path"].tolist()
     folders = {path[: path.rfind(os.sep) + 1] for path in paths if path is not pd.NA}
     if len({_resolved(each) for each in folders}) == len(folders) and not samples["path"].duplicated().any():

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from featurespace.data.arrays import open_npz
 from featurespace.data.dataset import ImageData
-from featurespace.data.folders import open_folder
+from featurespace.data.folders import is_image, open_folder, walk
 from featurespace.data.manifests import open_manifest
 from featurespace.errors import FeaturespaceError, nearest
 
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".dcm", ".dicom", ".ima", ".npy")
 LABEL = re.compile(r"[A-Za-z0-9][\w.+\-]*\Z")
 
 
@@ -28,7 +29,9 @@ def parse_data_spec(text: str) -> tuple[str, Path]:
 
 
 def open_data(text: str, advance: Callable[[int], object] = lambda count: None) -> ImageData:
-    """Open a data spec: a folder of images, an ``.npz`` file, or a ``.csv`` or ``.parquet`` manifest.
+    """Open a data spec: a folder of images or volumes, an ``.npz`` file, a manifest or a YAML file about volumes.
+
+    A folder with volumes is one with more files of theirs, by name or by their first bytes, than of images.
 
     ``advance`` is called with the number of images just found in a folder.
     """
@@ -43,17 +46,54 @@ def open_data(text: str, advance: Callable[[int], object] = lambda count: None) 
                 f"; {label!r} is no label: a label holds letters, digits and . _ + -, and begins with a letter or digit"
             )
         raise FeaturespaceError(f"data set {name!r}: {path} does not exist{hint}")
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml") and path.is_file():
+        from featurespace.data.volumes import open_volumes
+        from featurespace.data.windows import read_volume_settings
+
+        return open_volumes(name, read_volume_settings(path), advance)
+    if holds_volumes(path):
+        from featurespace.data.volumes import open_volumes
+        from featurespace.data.windows import VolumeSettings
+
+        return open_volumes(name, VolumeSettings(path=str(path)), advance)
     if path.is_dir():
         return open_folder(name, path, advance)
-    suffix = path.suffix.lower()
     if suffix == ".npz" and path.is_file():
         return open_npz(name, path)
     if suffix in (".csv", ".parquet") and path.is_file():
         return open_manifest(name, path)
     raise FeaturespaceError(
-        f"data set {name!r}: {path} is neither a folder nor a regular .npz, .csv or .parquet file; "
+        f"data set {name!r}: {path} is neither a folder nor a regular .npz, .csv or .parquet file, nor a volume; "
         "point to the folder of images or to a manifest with a column 'path'"
     )
+
+
+def holds_volumes(path: Path) -> bool:
+    """Whether a file is a volume, or most of a folder's files are."""
+    if path.is_file():
+        return _is_volume(str(path))
+    if not path.is_dir():
+        return False
+    found, _ = walk(path, lambda name: True, lambda count: None)
+    images = sum(map(is_image, found))
+    volumes = 0
+    for each in found:
+        volumes += not is_image(each) and _is_volume(os.path.join(path, each))
+        if volumes > images:
+            return True
+    return False
+
+
+def _is_volume(path: str) -> bool:
+    from featurespace.data.dicom import looks_like_dicom
+
+    if path.lower().endswith(VOLUME_SUFFIXES):
+        return True
+    try:
+        return os.path.isfile(path) and looks_like_dicom(path)
+    except OSError:
+        return False
 
 
 def open_all(texts: list[str]) -> list[ImageData]:

@@ -1,0 +1,88 @@
+"""The pixels of DICOM frames, decoded by whatever plugin of pydicom can."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from featurespace.data.nifti import exact_float
+from featurespace.data.scans import canonical
+
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+
+
+def loader(places: list[tuple[str, int]], affine: np.ndarray) -> Callable[[], np.ndarray]:
+    """Return a function that decodes frames, given as (path, number), into one volume in canonical orientation.
+
+    A frame that cannot be decoded is NaN; where none can, the function raises the first frame's error.
+    """
+
+    def load() -> np.ndarray:
+        planes: list[np.ndarray | None] = []
+        problem: Exception | None = None
+        path, header = "", None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values of the header
+            for file, number in places:
+                try:
+                    if file != path:
+                        path, header = file, _read(file)
+                    planes.append(frame_values(header, number))
+                except Exception as error:  # of damaged pixels the decoders raise anything
+                    planes.append(None)
+                    problem = problem or error
+        shapes = {each.shape for each in planes if each is not None}
+        if problem is not None and not shapes:
+            raise problem
+        shape = max(shapes)
+        dtype = np.result_type(*(each for each in planes if each is not None))
+        volume = np.full((len(planes), *shape), np.nan, dtype)
+        for index, each in enumerate(planes):
+            if each is not None and each.shape == shape:
+                volume[index] = each
+        return canonical(volume.swapaxes(0, 2), affine)
+
+    return load
+
+
+def _read(path: str) -> Any:
+    import pydicom
+
+    header = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in header.file_meta:  # a file without preamble
+        implicit, little = header.original_encoding
+        header.file_meta.TransferSyntaxUID = pydicom.uid.UID(
+            IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN
+        )
+    return header
+
+
+def frame_values(header: Any, number: int) -> np.ndarray:
+    """Return (rows, columns) values of a frame after slope and intercept, or (rows, columns, 3) colours in 0..255."""
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+
+    stored = pixel_array(header, index=number)
+    if header.PhotometricInterpretation == "PALETTE COLOR":
+        stored = apply_color_lut(stored, header)[..., :3]
+        return (stored * np.float32(255 / np.iinfo(stored.dtype).max)).astype(np.float32)
+    if stored.ndim == 3:
+        return (stored * np.float32(255 / (2 ** int(header.BitsStored) - 1))).astype(np.float32)
+    if "ModalityLUTSequence" in header:
+        return exact_float(np.asarray(apply_modality_lut(stored, header)))
+    slope, intercept = _rescale(header, number)
+    return exact_float(stored if (slope, intercept) == (1.0, 0.0) else stored * slope + intercept)
+
+
+def _rescale(header: Any, number: int) -> tuple[float, float]:
+    own, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
+    for group in [*([own[number]] if own and number < len(own) else []), *([shared[0]] if shared else [])]:
+        items = group.get("PixelValueTransformationSequence")
+        if items and items[0].get("RescaleSlope") is not None:
+            return float(items[0].RescaleSlope), float(items[0].RescaleIntercept)
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+    if slope is None or intercept is None:
+        return 1.0, 0.0
+    return float(slope), float(intercept)
