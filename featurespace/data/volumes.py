@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -88,6 +88,20 @@ class Volumes:
             self.kept.move_to_end(number)
             return self.kept[number]
 
+    def stamp(self) -> str:
+        """Return a hash of the names, sizes and times of the files and of how slices are shown; nothing is read."""
+        content = []
+        for path in (path for scan in self.scans for path in scan.files):
+            try:
+                about = os.stat(path)
+                content.append((path, about.st_size, about.st_mtime_ns))
+            except OSError:  # decoding will tell
+                content.append((path, -1, -1))
+        return files.hash_value([content, self._shown()])
+
+    def _shown(self) -> dict[str, Any]:
+        return self.settings.model_dump(mode="json", include={"window", "percentiles", "axis", "neighbours"})
+
     def pixels(self, rows: np.ndarray, channels: int, height: int, width: int) -> None:
         """Return nothing: slices are windowed one by one."""
 
@@ -103,9 +117,8 @@ class Volumes:
                 self.digests[number] = files.hash_value(content) if content else ""
         if not self.digests[number]:
             return ""
-        shown = self.settings.model_dump(mode="json", include={"window", "percentiles", "axis", "neighbours"})
         time = self.scans[number].key.rpartition("#")[2]
-        return files.hash_value([self.digests[number], time, position, shown])
+        return files.hash_value([self.digests[number], time, position, self._shown()])
 
     def header(self, index: int) -> None:
         """Return nothing: what the headers tell is said when the volumes are opened."""

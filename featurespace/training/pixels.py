@@ -17,6 +17,7 @@ import numpy as np
 from featurespace import files
 from featurespace.data.dataset import ImageData
 from featurespace.data.transforms import network_pixels
+from featurespace.data.volumes import Volumes
 from featurespace.device import available_cores
 from featurespace.errors import FeaturespaceError
 from featurespace.models.load import Preprocessing
@@ -91,7 +92,8 @@ class Pixels:
                 rows.append((str(path), about.st_size, about.st_mtime_ns))
             except (OSError, ValueError):  # decoding will tell
                 rows.append((str(path), -1, -1))
-        return files.hash_value([[each.samples["id"].tolist() for each in self.data], rows])
+        shown = [each.images.stamp() for each in self.data if isinstance(each.images, Volumes)]
+        return files.hash_value([[each.samples["id"].tolist() for each in self.data], rows, *shown])
 
     def _files(self) -> Sequence[Path | str]:
         return [path for each in self.data for path in each.samples["path"].fillna(str(each.source))]
