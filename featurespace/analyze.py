@@ -77,6 +77,7 @@ def analyze(
     Cost: one forward pass per (model, data), then statistics that are small beside it.
     """
     from featurespace.report.write import draw_figures
+    from featurespace.viewing import draw_inputs
 
     progress = progress or Progress()
     config, run = resolve(models, data, out, into=into, **options)
@@ -95,7 +96,7 @@ def analyze(
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
         stores.memo.forget_unused({kind for analysis in config.analyses for kind in MEMORIES[analysis]})
         with progress.stage("figures"):
-            drawn = draw_figures(run)
+            drawn = draw_inputs(run, inputs) + draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
         run.finish()
     return run

@@ -28,6 +28,7 @@ ORDER = [
     {"report"},
     {"plan"},
     {"inputs"},
+    {"viewing"},
     {"analyze", "comparing", "exporting", "indexing", "inspection"},
     {"studying"},
     {"demo", "extraction"},

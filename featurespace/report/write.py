@@ -33,6 +33,8 @@ class Section(NamedTuple):
 
 # Title, what the numbers mean and when they mislead, the table the findings come from, prefixes of its figures.
 CHAPTERS = (
+    ("Images", "Slices of the volumes as the first network sees them, but for its normalisation. What is black or white here is "
+     "all alike to the network.", "layers", ("inputs_",)),
     ("Similarity", "Linear CKA compares two layers by how they arrange the same images: 1 is the same arrangement up to "
      "rotation and scale, 0 is none in common. It is debiased, so small negative values occur and are kept. Intervals are "
      "jackknife intervals, symmetric, and can reach beyond 1. CKA follows the directions of largest variance: two layers "
@@ -73,6 +75,7 @@ CHAPTERS = (
 )  # fmt: skip
 
 CAPTIONS = {
+    "inputs_": "Slices as the first network sees them.",
     "few_shot": "Accuracy from few labelled images: mean of 20 draws, whose interval counts training and test images as chance.",
     "participation_ratio": "Directions that the variance of each layer spreads over.",
     "anisotropy": "Mean cosine between two images in each layer.",
@@ -160,6 +163,8 @@ def _sections(run: Run, found: list[Finding]) -> Iterator[Section]:
             for name in run.summary["figures"]
             if name.startswith(prefixes)
         ]
+        if table == "layers" and not figures:
+            continue
         own = [each._asdict() for each in found if each.table == table]
         yield Section(title, explanation, own, figures, [each for each in tables_of(run, table) if each["rows"]])
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from featurespace import files
 from featurespace.data.dataset import ImageData
+from featurespace.data.slices import Volumes
 from featurespace.data.transforms import network_pixels
-from featurespace.data.volumes import Volumes
 from featurespace.device import available_cores
 from featurespace.errors import FeaturespaceError
 from featurespace.models.load import Preprocessing

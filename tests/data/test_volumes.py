@@ -70,7 +70,7 @@ def test_each_time_point_of_four_axes_is_a_volume(tmp_path):
     values = np.random.default_rng(3).normal(size=(4, 5, 3, 2)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "bold.nii")
     data = open_data(f"x={tmp_path}")
-    assert len(data) == 6 and data.notes[0] == "2 volumes of 1 patients"
+    assert len(data) == 6 and data.notes[0].startswith("2 volumes of 1 patients; window auto, acquired slices")
 
 
 @pytest.mark.parametrize("name", [
@@ -127,7 +127,7 @@ def test_several_series_in_one_folder_are_told_apart(tmp_path):
     for path in (tmp_path / "b").iterdir():
         path.rename(tmp_path / "a" / f"b{path.name}")
     data = open_data(f"x={tmp_path}")
-    assert data.notes[0] == "2 volumes of 2 patients"
+    assert data.notes[0].startswith("2 volumes of 2 patients")
     assert sorted(data.samples["group"].value_counts()) == [2, 4]
 
 
@@ -173,7 +173,7 @@ def test_a_place_that_occurs_again_beside_others_is_left_out(tmp_path):
 def test_time_points_of_one_series_are_volumes(tmp_path):
     stored = write_series(tmp_path, positions=(0, 2, 0, 2))
     data = open_data(f"x={tmp_path}")
-    assert data.notes[0] == "2 volumes of 1 patients" and len(data) == 4
+    assert data.notes[0].startswith("2 volumes of 1 patients; window auto, acquired slices") and len(data) == 4
     shown = {np.asarray(data.image(index)).tobytes() for index in range(4)}
     assert len(shown) == 4 == len(stored)
 
