@@ -92,10 +92,12 @@ def _header(path: str) -> tuple[Any, str, int]:
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(HEADER))
             before = file.tell()
+        for name in HEADER:
+            header.get(name)  # elements are converted when they are first asked for
     except NotUsed:
         raise
     except Exception as error:  # of a broken file pydicom raises anything
-        raise NotUsed(f"no DICOM that pydicom reads ({reason(error)})") from None
+        raise NotUsed(f"DICOM with a damaged header ({reason(error)})") from None
     syntax = str(getattr(header, "file_meta", {}).get("TransferSyntaxUID", ""))
     return header, syntax, 0 if syntax == DEFLATED else before
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from featurespace.data.nifti import exact_float
-from featurespace.data.scans import canonical
+from featurespace.data.scans import NotUsed, canonical
 
+JPEG_12_BIT_AND_LOSSLESS = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
@@ -64,7 +65,7 @@ def frame_values(header: Any, number: int) -> np.ndarray:
     """Return (rows, columns) values of a frame after slope and intercept, or (rows, columns, 3) colours in 0..255."""
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-    stored = pixel_array(header, index=number)
+    stored = pixel_array(header, index=number, decoding_plugin=_plugin(header.file_meta.TransferSyntaxUID))
     if header.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, header)[..., :3]
         return (stored * np.float32(255 / np.iinfo(stored.dtype).max)).astype(np.float32)
@@ -74,6 +75,45 @@ def frame_values(header: Any, number: int) -> np.ndarray:
         return exact_float(np.asarray(apply_modality_lut(stored, header)))
     slope, intercept = _rescale(header, number)
     return exact_float(stored if (slope, intercept) == (1.0, 0.0) else stored * slope + intercept)
+
+
+def _plugin(syntax: Any) -> str:
+    """Return the plugin of pydicom that decodes a transfer syntax, "" for pydicom's own choice.
+
+    Damaged files must not end the process: GDCM then aborts it, and the RLE decoder of pylibjpeg panics past every handler.
+    """
+    from pydicom.pixels import get_decoder
+
+    if not syntax.is_encapsulated:
+        return ""
+    decoder = get_decoder(syntax)
+    if syntax in JPEG_12_BIT_AND_LOSSLESS:
+        if "imagecodecs" not in decoder.available_plugins:
+            decoder.add_plugin("imagecodecs", ("featurespace.data.dicom_pixels", "decode_jpeg"))
+        return "imagecodecs"
+    safe = [each for each in decoder.available_plugins if each != "gdcm"]
+    own = [each for each in safe if each == "pydicom"]
+    if not safe:
+        raise NotUsed(f"no decoder for the transfer syntax {syntax.name}")
+    return (own or safe)[0]
+
+
+def is_available(uid: str) -> bool:
+    """Whether `decode_jpeg` decodes a transfer syntax; pydicom asks."""
+    return uid in JPEG_12_BIT_AND_LOSSLESS
+
+
+def decode_jpeg(source: bytes, runner: Any) -> bytes:
+    """Return the little-endian pixels of a JPEG frame, for pydicom."""
+    from imagecodecs import jpeg_decode
+
+    frame = jpeg_decode(source)
+    expected = (runner.rows, runner.columns, *([3] if runner.samples_per_pixel == 3 else []))
+    if frame.shape != expected:
+        raise ValueError(f"a frame of shape {frame.shape} where the header says {expected}")
+    if frame.ndim == 3:
+        runner.set_option("planar_configuration", 0)
+    return frame.astype(f"<u{runner.bits_allocated // 8}").tobytes()
 
 
 def _rescale(header: Any, number: int) -> tuple[float, float]:

@@ -48,10 +48,14 @@ def scans_of(frames: Sequence[Frame], notes: Counter[str]) -> list[Scan]:
 
 def _series(frame: Frame) -> tuple:
     header = frame.header
-    size = (header.Rows, header.Columns, header.SamplesPerPixel, header.get("PhotometricInterpretation"))
+    size = (header.Rows, header.Columns, header.SamplesPerPixel, str(header.get("PhotometricInterpretation")))
     if frame.orientation is None:
         return (frame.path, *size)
-    return (header.get("SeriesInstanceUID") or os.path.dirname(frame.path), *frame.orientation.round(3), *size)
+    return (
+        str(header.get("SeriesInstanceUID") or "") or os.path.dirname(frame.path),
+        *frame.orientation.round(3),
+        *size,
+    )
 
 
 def _normal(frame: Frame) -> np.ndarray:

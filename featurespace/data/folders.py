@@ -13,6 +13,7 @@ from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import shortened
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"])
+NO_IMAGES = ("file that is no image was", "files that are no images were")
 HIDDEN = (".", "__MACOSX")  # how names begin that no user means
 Passed = dict[tuple[str, str], list[str]]  # names by what one and what several of them are
 
@@ -25,7 +26,11 @@ def open_folder(name: str, path: Path, advance: Callable[[int], object] = lambda
     error. Images straight in ``path`` have no label. Other files, links to folders and folders that cannot be read are
     passed over and counted; hidden ones silently.
     """
-    found, passed = walk(path, is_image, advance)
+    return folder_data(name, path, *walk(path, is_image, advance))
+
+
+def folder_data(name: str, path: Path, found: list[str], passed: Passed) -> ImageData:
+    """Return the images below ``path`` that `walk` found there, as `open_folder` does."""
     if not found:
         seen = "; ".join(_counted(passed)) or "it is empty"
         raise FeaturespaceError(
@@ -111,7 +116,7 @@ def walk(
                 others.append(entry.name)
         advance(len(found) - before)
     passed = {
-        ("file that is no image was", "files that are no images were"): others,
+        NO_IMAGES: others,
         ("link to a folder was", "links to folders were"): links,
         ("folder that cannot be read was", "folders that cannot be read were"): closed,
     }  # fmt: skip

@@ -85,7 +85,10 @@ def canonical_geometry(
 
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < np.finfo(np.float32).tiny:
         raise NotUsed("its header places voxels nowhere (singular affine)")
-    becomes = io_orientation(affine)[:, 0].astype(int)
+    orientation = io_orientation(affine)
+    if np.isnan(orientation).any():
+        raise NotUsed("its header places voxels nowhere (two of its axes are nearly one)")
+    becomes = orientation[:, 0].astype(int)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     order = np.argsort(becomes)
     x, y, z = (int(shape[axis]) for axis in order)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featurespace.data.arrays import open_npz
 from featurespace.data.dataset import ImageData
-from featurespace.data.folders import is_image, open_folder, walk
+from featurespace.data.folders import NO_IMAGES, folder_data, is_image, walk
 from featurespace.data.manifests import open_manifest
 from featurespace.errors import FeaturespaceError, nearest
 
@@ -52,13 +52,15 @@ def open_data(text: str, advance: Callable[[int], object] = lambda count: None) 
         from featurespace.data.windows import read_volume_settings
 
         return open_volumes(name, read_volume_settings(path), advance)
-    if holds_volumes(path):
+    if path.is_dir():
+        found, passed = walk(path, is_image, advance)
+        if len(passed.get(NO_IMAGES, ())) <= len(found) or not _holds_volumes(path, len(found)):
+            return folder_data(name, path, found, passed)
+    if path.is_dir() or _is_volume(path):
         from featurespace.data.volumes import open_volumes
         from featurespace.data.windows import VolumeSettings
 
         return open_volumes(name, VolumeSettings(path=str(path)), advance)
-    if path.is_dir():
-        return open_folder(name, path, advance)
     if suffix == ".npz" and path.is_file():
         return open_npz(name, path)
     if suffix in (".csv", ".parquet") and path.is_file():
@@ -69,29 +71,19 @@ def open_data(text: str, advance: Callable[[int], object] = lambda count: None) 
     )
 
 
-def holds_volumes(path: Path) -> bool:
-    """Whether a file is a volume, or most of a folder's files are."""
-    if path.is_file():
-        return _is_volume(str(path))
-    if not path.is_dir():
-        return False
-    found, _ = walk(path, lambda name: True, lambda count: None)
-    images = sum(map(is_image, found))
-    volumes = 0
-    for each in found:
-        volumes += not is_image(each) and _is_volume(os.path.join(path, each))
-        if volumes > images:
-            return True
-    return False
+def _holds_volumes(path: Path, images: int) -> bool:
+    """Whether a folder holds more files of volumes than ``images``."""
+    found, _ = walk(path, lambda name: not is_image(name), lambda count: None)
+    volumes = (each for each in found if _is_volume(path / each))
+    return any(count > images for count, _ in enumerate(volumes, start=1))
 
 
-def _is_volume(path: str) -> bool:
+def _is_volume(path: Path) -> bool:
+    """Whether a file is of a volume, by its name or its first bytes."""
     from featurespace.data.dicom import looks_like_dicom
 
-    if path.lower().endswith(VOLUME_SUFFIXES):
-        return True
     try:
-        return os.path.isfile(path) and looks_like_dicom(path)
+        return path.is_file() and (path.name.lower().endswith(VOLUME_SUFFIXES) or looks_like_dicom(str(path)))
     except OSError:
         return False
 

@@ -144,6 +144,6 @@ def windowed(values: np.ndarray, limits: Bounds, *, inverted: bool = False) -> n
     low, high = limits
     if high <= low:
         low, high = low - 0.5, low + 0.5  # a step
-    scaled = np.clip((values - low) * (255.0 / (high - low)), 0.0, 255.0)
-    scaled = np.where(np.isnan(values), 0.0, scaled).astype(np.float32)
+    inside = np.clip(np.where(np.isnan(values), low, values), low, high)
+    scaled = ((inside - low) * (255.0 / (high - low))).astype(np.float32)
     return 255.0 - scaled if inverted else scaled

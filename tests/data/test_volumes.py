@@ -1,6 +1,7 @@
 from collections import Counter
 from pathlib import Path
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pydicom
@@ -76,7 +77,7 @@ def test_each_time_point_of_four_axes_is_a_volume(tmp_path):
 @pytest.mark.parametrize("name", [
     "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
     "MR_small_expb.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "JPEG2000.dcm", "JPEGLSNearLossless_16.dcm",
-    "image_dfl.dcm", "693_J2KI.dcm"
+    "image_dfl.dcm", "693_J2KI.dcm",
 ])  # fmt: skip
 def test_values_equal_those_of_pydicom(name):
     path = get_testdata_file(name)
@@ -119,6 +120,25 @@ def test_compressed_slices_equal_plain_ones(tmp_path):
     for path in sorted((tmp_path / "plain").iterdir()):
         compressed(path, tmp_path / "packed" / path.name, pydicom.uid.RLELossless)
     np.testing.assert_array_equal(read_volume(tmp_path / "plain")[0], read_volume(tmp_path / "packed")[0])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_lossless_jpeg_keeps_every_value(tmp_path, signed):
+    values = (
+        np.random.default_rng(0).integers(-900 if signed else 0, 3000, (6, 8)).astype(np.int16 if signed else np.uint16)
+    )
+    path = write_slice(tmp_path / "a.dcm", values)
+    packed = pydicom.dcmread(path)
+    packed.PixelData = pydicom.encaps.encapsulate([imagecodecs.ljpeg_encode(values.view(np.uint16), bitspersample=16)])
+    packed.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    packed["PixelData"].VR = "OB"
+    packed.save_as(path)
+    np.testing.assert_array_equal(read_volume(path)[0], display(values[None].astype(float) - 1024))
+
+
+def test_jpeg_of_12_bit_is_read():
+    values, _ = read_volume(get_testdata_file("JPGExtended.dcm"))
+    assert values.shape == (256, 1024, 1) and values.min() >= 0 and 255 < values.max() < 4096
 
 
 def test_several_series_in_one_folder_are_told_apart(tmp_path):
@@ -289,3 +309,36 @@ def test_every_file_of_the_libraries_collections_is_used_or_counted(package):
             data.image(index)
         except FeaturespaceError as error:
             assert "cannot be read" in str(error)
+
+
+@pytest.mark.parametrize("package, name", [("pydicom", "CT_small.dcm"), ("nibabel", "a.nii")])
+def test_without_the_extra_the_command_to_install_is_said(tmp_path, monkeypatch, package, name):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii")
+    (tmp_path / "CT_small.dcm").write_bytes(Path(get_testdata_file("CT_small.dcm")).read_bytes())
+    monkeypatch.setattr("importlib.util.find_spec", lambda each: None if each == package else object())
+    with pytest.raises(FeaturespaceError, match=rf"needs {package}, .*pip install 'featurespace\[medical\]'"):
+        open_data(f"x={tmp_path / name}")
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm", "image_dfl.dcm", "a.nii", "a.nii.gz"])
+def test_damaged_files_are_refused_or_bad_images(tmp_path, name):
+    path = tmp_path / name
+    if ".nii" in name:
+        nibabel.save(nibabel.Nifti1Image(np.arange(64, dtype=np.int16).reshape(4, 4, 4), np.eye(4)), path)
+    else:
+        path.write_bytes(Path(get_testdata_file(name)).read_bytes())
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    outcomes = Counter()
+    for trial in range(60):
+        damaged = bytearray(whole[: rng.integers(1, len(whole)) if trial % 3 == 0 else None])
+        for place in rng.integers(0, min(len(damaged), 1500), 8):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            data = open_data(f"x={path}")
+            data.image(0)
+            outcomes["read"] += 1
+        except FeaturespaceError as error:
+            outcomes["refused"] += 1
+            assert "CompressedSamples" not in str(error)  # the name of the patient in these files
+    assert sum(outcomes.values()) == 60 and outcomes["refused"] >= 10
