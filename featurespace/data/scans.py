@@ -58,7 +58,7 @@ def plane(values: np.ndarray, axis: int, index: int) -> np.ndarray:
     The patient's right is on the left, the front (axial) or the head (sagittal, coronal) above; sagittal slices look left.
     An axial DICOM slice comes out as it is stored.
     """
-    picture = values.take(index, axis=axis)
+    picture = values[(slice(None),) * axis + (index,)]  # a view; `take` would copy the whole volume first
     return picture.swapaxes(0, 1)[::-1, ::-1]
 
 

@@ -21,6 +21,7 @@ from featurespace.data.nifti import array_scans, nifti_scans
 from featurespace.data.samples import SPLITS, make_samples, oddities
 from featurespace.data.scans import NotUsed, Scan, plane, reason
 from featurespace.data.slices import Volumes
+from featurespace.data.volume_tables import labels_beside
 from featurespace.data.windows import VolumeSettings, windowed
 from featurespace.errors import FeaturespaceError
 
@@ -180,13 +181,18 @@ def _samples(name: str, source: Volumes, names: _Names, relatives: list[str]) ->
     tops = [relative.split("/")[0] if "/" in relative else "" for relative in relatives]
     has_splits = all(top.lower() in SPLITS for top in tops)
     depth = 1 if has_splits else 0
+    beside = labels_beside(Path(settings.table), source.scans, relatives) if settings.table else None
     labels = [parts[depth] if len(parts := relative.split("/")) > depth + 1 else None for relative in relatives]
+    splits = tops if has_splits else None
+    if beside is not None:
+        labels, splits = list(beside["label"]), None if beside["split"].isna().all() else list(beside["split"])
+    has_labels = beside is not None or settings.label == "folder"
     samples = make_samples(
         name, id=source.ids,
         path=[source.scans[each].files[0] for each in which] if settings.identify else None,
-        label=[labels[each] for each in which] if settings.label == "folder" else None,
+        label=[labels[each] for each in which] if has_labels else None,
         group=[names.patient[each] for each in which],
-        split=[tops[each] for each in which] if has_splits else None,
+        split=[splits[each] for each in which] if splits else None,
     )  # fmt: skip
     for column in ABOUT:
         values = [source.scans[each].about.get(column) for each in which]

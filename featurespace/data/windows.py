@@ -51,6 +51,11 @@ class VolumeSettings(BaseModel):
     label: Literal["none", "folder"] = Field(
         default="none", description="folder: the first folder below the path is the label (and is written)."
     )
+    table: str | None = Field(
+        default=None,
+        description="CSV or Parquet beside this file with the columns label and split or one of them, a row a patient "
+        "(column patient, the identifier in the headers) or a file or folder (column path, below the path above).",
+    )
     salt: str | None = Field(
         default=None, min_length=8,
         description="Secret text that patients' identifiers are hashed with, so that data sets with one salt share them.",
@@ -104,7 +109,10 @@ def read_volume_settings(path: Path) -> VolumeSettings:
         settings = checked(VolumeSettings, values)
     except FeaturespaceError as error:
         raise FeaturespaceError(f"{path}: {error}") from error
-    return settings.model_copy(update={"path": str(path.parent / Path(settings.path).expanduser())})
+    places = {name: getattr(settings, name) for name in ("path", "table") if getattr(settings, name) is not None}
+    return settings.model_copy(
+        update={name: str(path.parent / Path(place).expanduser()) for name, place in places.items()}
+    )
 
 
 def bounds(values: np.ndarray, window: Window, modality: str, percentiles: tuple[float, float]) -> Bounds:

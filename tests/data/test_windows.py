@@ -95,6 +95,34 @@ def test_labels_and_splits_come_from_folders_where_asked(tmp_path):
     }  # fmt: skip
 
 
+def three_patients(tmp_path, table, **columns):
+    for number in range(3):
+        write_series(tmp_path / f"scans/{number}", series=f"1.{number}", PatientID=f"ID{number}", seed=number)
+    (tmp_path / "labels.csv").write_text(table)
+    (tmp_path / "ct.yaml").write_text("path: scans\ntable: labels.csv\nidentify: true\n")
+    return open_data(f"ct={tmp_path / 'ct.yaml'}")
+
+
+@pytest.mark.parametrize("key, names", [("patient", ("ID0", "ID2")), ("path", ("0", "2/"))])
+def test_labels_and_splits_come_from_a_table_beside(tmp_path, key, names):
+    data = three_patients(tmp_path, f"{key},label,split\n{names[0]},sick,train\n{names[1]},well,test\n")
+    rows = data.samples.drop_duplicates("group").set_index("group")[["label", "split"]].astype(object)
+    assert rows.loc["ID0"].tolist() == ["sick", "train"] and rows.loc["ID2"].tolist() == ["well", "test"]
+    assert rows.loc["ID1"].isna().all()
+
+
+@pytest.mark.parametrize("table, match", [
+    ("name,label\na,b\n", "column 'patient' is not known in the table .*it needs patient or path"),
+    ("patient,class\na,b\n", "column 'label' is not known .*it needs label, split or both"),
+    ("patient,label\nID0,b\nID0,c\n", "row 2 names a patient that an earlier row names"),
+    ("patient,label\n0,b\n", "none of its 1 rows names a patient of the 3 volumes; write identifiers"),
+    ("path,label\nscans/0,b\n", "none of its 1 rows names a path .*below the folder"),
+])  # fmt: skip
+def test_a_table_that_does_not_fit_is_named(tmp_path, table, match):
+    with pytest.raises(FeaturespaceError, match=match):
+        three_patients(tmp_path, table)
+
+
 def test_identifiers_are_written_where_asked_and_shared_by_a_salt(tmp_path):
     plain, _ = opened(tmp_path, "identify: true\n")
     assert set(plain.samples["group"]) == {"ID4711"} and plain.samples["path"].str.contains("scans").all()
