@@ -123,7 +123,7 @@ def _scans(root: Path, advance: Callable[[int], object]) -> tuple[list[Scan], Co
         relatives, passed = walk(root, lambda name: True, advance)
         folder, notes = (
             str(root),
-            Counter({f"{reason} were passed over": len(them) for reason, them in passed.items() if them}),
+            Counter({f"{several} passed over": len(them) for (_, several), them in passed.items() if them}),
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's quote values of the header
