@@ -225,7 +225,7 @@ def test_a_folder_of_images_stays_one(tmp_path):
     for index in range(2):
         Image.new("L", (8, 8)).save(tmp_path / "a" / f"{index}.png")
     data = open_data(f"x={tmp_path}")
-    assert len(data) == 2 and "1 files that are no images" in data.notes[0]
+    assert len(data) == 2 and "1 file that is no image was passed over" in data.notes[0]
 
 
 def test_files_that_are_not_used_are_counted_with_their_reason(tmp_path):
