@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from featurespace.errors import FeaturespaceError, nearest
-from featurespace.options import ANALYSES, ANALYZE, DISTANCES, MEASURES, PROPERTIES
+from featurespace.options import ANALYSES, ANALYZE, DEFAULT_ANALYSES, DISTANCES, MEASURES, PROPERTIES
 from featurespace.yaml_files import checked, read_yaml
 
 
@@ -110,7 +110,7 @@ class AnalyzeConfig(BaseModel):
     @property
     def analyses(self) -> tuple[str, ...]:
         """The analyses to make, in their order."""
-        return tuple(each for each in ANALYSES if self.only is None or each in self.only)
+        return tuple(each for each in ANALYSES if each in (DEFAULT_ANALYSES if self.only is None else self.only))
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""

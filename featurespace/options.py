@@ -30,12 +30,13 @@ PROPERTIES = (
     *DEFAULT_PROPERTIES, "effective_rank", "spectrum_decay", "intrinsic_dimension", "intrinsic_dimension_mle",
     "participation_ratio_corrected", "silhouette", "fisher_ratio", "log_me", "h_score", "dead_units", "constant_units",
 )  # fmt: skip
-ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry", "weights")
+DEFAULT_ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry")
+ANALYSES = (*DEFAULT_ANALYSES, "weights")
 
 ANALYZE = {
     "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),
     "pool": Option("avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened)."),
-    "only": Option(None, "Analyses to make, separated by commas: " + ", ".join(ANALYSES) + ". All by default."),
+    "only": Option(None, "Analyses to make, separated by commas: " + ", ".join(ANALYSES) + "; or all. By default all but weights, which needs no images but seconds a layer."),
     "measures": Option(
         DEFAULT_MEASURES,
         "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + "; or all.",
