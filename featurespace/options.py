@@ -36,7 +36,13 @@ ANALYSES = (*DEFAULT_ANALYSES, "weights")
 ANALYZE = {
     "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),
     "pool": Option("avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened)."),
-    "only": Option(None, "Analyses to make, separated by commas: " + ", ".join(ANALYSES) + "; or all. By default all but weights, which needs no images but seconds a layer."),
+    "only": Option(
+        None,
+        "Analyses to make, separated by commas: "
+        + ", ".join(ANALYSES)
+        + "; or all. By default all but weights, which needs no "
+        "images but seconds a layer.",
+    ),
     "measures": Option(
         DEFAULT_MEASURES,
         "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + "; or all.",

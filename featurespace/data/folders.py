@@ -87,9 +87,7 @@ def is_image(name: str) -> bool:
     return _suffix(name) in IMAGE_SUFFIXES
 
 
-def walk(
-    root: Path, wanted: Callable[[str], bool], advance: Callable[[int], object]
-) -> tuple[list[str], Passed]:
+def walk(root: Path, wanted: Callable[[str], bool], advance: Callable[[int], object]) -> tuple[list[str], Passed]:
     """Return the files whose names are wanted, relative to ``root``, and by reason the names that are passed over."""
     found: list[str] = []
     others: list[str] = []
