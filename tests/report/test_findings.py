@@ -96,7 +96,7 @@ def test_gaps_are_told_by_p(tmp_path, p, start, shown):
 def test_every_number_of_a_run_is_in_its_tables(small_run):
     tables = small_run.tables
     known = {0.95, 95.0}
-    for name in ("similarity", "probe", "domain_gap", "differences", "geometry", "weights"):
+    for name in ("similarity", "probe", "domain_gap", "differences", "geometry"):
         for column in tables[name].select_dtypes("number").columns:
             known |= {number(value) for value in tables[name][column].dropna()}
     summary, verdicts = tables["influence_summary"], tables["verdicts"]
