@@ -6,6 +6,10 @@ Writes `runs.csv`, `does_pretraining_pay.csv` and a directory `comparison` with 
 goes on where it stopped.
 
     RUN=runs/pays python analyses/does_pretraining_pay.py
+
+15 minutes on two x86-64 cores without a GPU. Expect (2026-11-28, mean accuracy over three seeds with 100 % and with 10 %): ImageNet
+0.79 and 0.33, SimCLR on MRI 0.48 and 0.22, on photographs 0.45 and 0.23, scratch 0.40 and 0.17 (chance 0.17). ImageNet is shown
+to be better than all others with 100 %, and than scratch with 10 %; between SimCLR on MRI and on photographs nothing is shown.
 """
 
 # %% Imports
