@@ -27,7 +27,7 @@ from featurespace.inputs import (
 from featurespace.options import DISTANCES
 from featurespace.progress import Progress
 from featurespace.run import Run, load
-from featurespace.yaml_files import to_yaml
+from featurespace.yaml_files import differences, to_yaml
 
 if TYPE_CHECKING:
     from featurespace.features.table import FeatureTable
@@ -143,12 +143,7 @@ def _difference(run: Run, config: AnalyzeConfig) -> str | None:
         earlier = AnalyzeConfig(**read_config(run.config)).identity()
     except (FeaturespaceError, ValueError):
         return "its config.yaml cannot be read"
-    changed = [
-        f"{name}: {earlier[name]} there, {value} now"
-        for name, value in config.identity().items()
-        if earlier[name] != value
-    ]
-    return "; ".join(changed) or None
+    return differences(earlier, config.identity()) or None
 
 
 def _write_tables(

@@ -15,7 +15,7 @@ from featurespace.results.adjustment import adjusted_runs, read_adjustments
 from featurespace.results.rows import read_curves, read_losses, read_runs
 from featurespace.results.settings import CompareConfig
 from featurespace.run import Run
-from featurespace.yaml_files import checked, read_yaml, to_yaml
+from featurespace.yaml_files import checked, differences, read_yaml, to_yaml
 
 
 def compare(
@@ -43,7 +43,7 @@ def compare(
 
     Notes
     -----
-    Seconds: about 15 ms a pair of pretrainings, task and metric.
+    About 25 ms a pair of pretrainings, task and metric (168 pairs in 4.3 s), and seconds for the figures.
     """
     from featurespace.report.write import draw_figures
 
@@ -84,15 +84,7 @@ def _difference(run: Run, config: CompareConfig) -> str | None:
         earlier = checked(CompareConfig, read_yaml(run.config, CompareConfig))
     except FeaturespaceError:
         return "its config.yaml is none of a comparison"
-    now = config.model_dump(mode="json")
-    return (
-        "; ".join(
-            f"{name}: {value} there, {now[name]} now"
-            for name, value in earlier.model_dump(mode="json").items()
-            if value != now[name]
-        )
-        or None
-    )
+    return differences(earlier.model_dump(mode="json"), config.model_dump(mode="json")) or None
 
 
 def _read(config: CompareConfig) -> tuple[dict[str, pd.DataFrame], list[str]]:

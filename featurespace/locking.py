@@ -14,6 +14,10 @@ from featurespace.errors import FeaturespaceError
 CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
+class Taken(FeaturespaceError):
+    """Another process is working in a directory."""
+
+
 @contextmanager
 def locked(folder: Path, ours: Path) -> Iterator[None]:
     """Hold a directory for this process; a second one is told so. A killed process holds nothing.
@@ -31,7 +35,7 @@ def locked(folder: Path, ours: Path) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout as error:
-            raise FeaturespaceError(
+            raise Taken(
                 f"another process is working in {folder}; wait until it has finished, or choose another --out"
             ) from error
         except (OSError, NotImplementedError) as error:

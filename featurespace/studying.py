@@ -36,13 +36,15 @@ def study(
 ) -> Path:
     """Run the cells of a study that are not finished, and write ``runs.csv``, ``curves.csv``, ``losses.csv`` and ``comparison``.
 
+    Several processes may run cells of one study at once (``only``, on machines that share the folder); each cell is trained by one.
+
     The same call again goes on: finished cells are verified by their hashes and skipped, failed ones skipped too unless
     ``retry``, and after a change of the configuration only the cells that it touches are run.
 
     Parameters
     ----------
     config : the study
-    only : patterns of cells to run, with the parents they need; all by default
+    only : patterns of cells to run, with the parents they need; the tables are written by a call without it
     jobs : processes at once
     retry : run failed cells again
     progress : where to tell what happens; silent by default
@@ -55,29 +57,26 @@ def study(
     Raises
     ------
     FeaturespaceError
-        what the user can repair, all of it about the grid before the first cell; cells that failed, with their logs, after all
-        others are done
+        what the user can repair, all of it about the grid before the first cell; cells that failed, with their logs, or that
+        another process trains, after all others are done
     """
     progress = progress or Progress()
     cells = make_cells(config)
     chosen = chosen_cells(cells, only)
-    config.out.mkdir(parents=True, exist_ok=True)
+    files.write_text(config.out / "study.yaml", to_yaml(config))
+    if retry:
+        for cell in chosen:
+            if ledger.state(cell).word == ledger.BROKEN:
+                ledger.reset(cell)
+    threads = max(1, available_cores() // jobs) if jobs > 1 else None
+    with progress.stage("cells"):
+        states = run_cells(chosen, jobs=jobs, threads=threads, told=lambda cell, found: _tell(progress, cell, found))
+    _refuse_unfinished(chosen, states)
+    if only:
+        progress.say("run the study without --only to end it with its tables")
+        return config.out
     with locking.locked(config.out, config.out / "study.yaml"):
-        files.write_text(config.out / "study.yaml", to_yaml(config))
-        if retry:
-            for cell in chosen:
-                if ledger.state(cell).word == ledger.BROKEN:
-                    ledger.reset(cell)
-        threads = max(1, available_cores() // jobs) if jobs > 1 else None
-        with progress.stage("cells"):
-            states = run_cells(
-                chosen, jobs=jobs, threads=threads, told=lambda cell, found: _tell(progress, cell, found)
-            )
-        _refuse_failures(chosen, states)
-        if all(ledger.state(cell).word == ledger.FINISHED for cell in cells):
-            _conclude(config, cells, progress)
-        else:
-            progress.say("some cells are not finished yet; run the study without --only to end it")
+        _conclude(config, cells, progress)
     return config.out
 
 
@@ -103,23 +102,26 @@ def chosen_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     return [cell for cell in cells if cell.name in wanted]
 
 
-def states_of(config: StudyConfig) -> list[tuple[Cell, ledger.State]]:
-    """Return each cell of a study with what became of it; reads no checkpoint."""
-    return [(cell, ledger.state(cell)) for cell in make_cells(config)]
-
-
 def _tell(progress: Progress, cell: Cell, found: ledger.State) -> None:
     took = f" in {found.seconds:.0f} s" if found.seconds is not None else ""
     progress.tell(f"{cell.name}: {found.word}{took}{f' ({found.reason})' if found.reason else ''}")
 
 
-def _refuse_failures(cells: Sequence[Cell], states: dict[str, ledger.State]) -> None:
-    failed = [cell for cell in cells if cell.name in states and states[cell.name].word != ledger.FINISHED]
+def _refuse_unfinished(cells: Sequence[Cell], states: dict[str, ledger.State]) -> None:
+    failed = [
+        cell for cell in cells if cell.name in states and states[cell.name].word in (ledger.BROKEN, ledger.DAMAGED)
+    ]
     if failed:
         lines = [f"{cell.name}: {states[cell.name].reason} (log: {cell.folder / ledger.LOG})" for cell in failed]
         raise FeaturespaceError(
             f"{len(failed)} of {len(cells)} cells failed, and what starts from them waits; mend the cause and add --retry:\n"
             + "\n".join(lines)
+        )
+    taken = [cell.name for cell in cells if cell.name in states and states[cell.name].word == ledger.TAKEN]
+    if taken:
+        raise FeaturespaceError(
+            f"{len(taken)} of {len(cells)} cells {'is' if len(taken) == 1 else 'are'} trained by another process: "
+            f"{shortened(taken)}; run the same command again when they are finished"
         )
 
 

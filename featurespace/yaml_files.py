@@ -67,6 +67,11 @@ def with_changes(path: str | Path, schema: type[BaseModel], changes: Sequence[st
     return values
 
 
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words which values of a configuration are others now; nothing where none is."""
+    return "; ".join(f"{key}: {value} there, {now[key]} now" for key, value in earlier.items() if value != now[key])
+
+
 def to_yaml(config: BaseModel) -> str:
     """Return the resolved configuration as YAML, each option under its description."""
     lines = []

@@ -5,7 +5,7 @@ and writes `overlays` to OUT as PDF, SVG and PNG, 180 mm wide.
 
     MASKS=masks IMAGES=slices PREDICTIONS=scratch=a,ImageNet=b OUT=paper python figures/overlays.py
 
-Four seconds on two cores for ten small images; all masks are read once.
+All masks are read once.
 """
 
 # %% Imports

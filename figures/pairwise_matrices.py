@@ -5,7 +5,7 @@ EXPERIMENT, first metric of each task, to OUT as PDF, SVG and PNG, 180 mm wide.
 
     RUN=runs/published EXPERIMENT=E1 python figures/pairwise_matrices.py
 
-Five seconds on two cores. The numbers are the columns delta_percent and p_value; nothing is computed here.
+Four seconds on two cores (2026-11-28). The numbers are the columns delta_percent and p_value; nothing is computed here.
 """
 
 # %% Imports

@@ -5,7 +5,7 @@ Reads the tables `runs_summary` and `comparison` of RUN, a directory that `featu
 
     RUN=runs/published EXPERIMENT=E1 python figures/results_table.py
 
-Two seconds on two cores. The numbers are the columns mean, std and p_holm; nothing is computed here.
+One second on two cores (2026-11-28). The numbers are the columns mean, std and p_holm; nothing is computed here.
 """
 
 # %% Imports

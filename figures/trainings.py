@@ -5,7 +5,7 @@ Reads the tables `time_to_convergence` and `loss_curves` of RUN, a directory tha
 
     RUN=runs/published python figures/trainings.py
 
-Five seconds on two cores. The numbers are columns of the two tables; nothing is computed here.
+Seven seconds on two cores (2026-11-28). The numbers are columns of the two tables; nothing is computed here.
 """
 
 # %% Imports

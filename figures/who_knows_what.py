@@ -5,7 +5,7 @@ for its first task and label, to OUT as PDF, SVG and PNG, 180 mm wide.
 
     RUN=runs/published python figures/who_knows_what.py
 
-Four seconds on two cores. The numbers are the columns value, error and expected; nothing is computed here.
+Three seconds on two cores (2026-11-28). The numbers are the columns value, error and expected; nothing is computed here.
 """
 
 # %% Imports

@@ -359,7 +359,7 @@ def test_a_missing_file_does_not_cost_the_finished_report(arguments, tmp_path):
 
 def test_into_adds_a_model_and_computes_only_what_is_new(arguments, tmp_path, monkeypatch):
     models, data = arguments
-    options = {"image_size": 32, "layers": "stages"}
+    options = {"image_size": 32, "layers": "stages", "only": "all"}
     fs.analyze(models[:1], data, tmp_path / "r", **options)
     stores = {path: path.stat().st_mtime_ns for path in (tmp_path / "r" / "features").rglob("*.npy")}
     kept = []
@@ -372,7 +372,8 @@ def test_into_adds_a_model_and_computes_only_what_is_new(arguments, tmp_path, mo
     assert kept and all("after" in str(key) for kind, key in kept if kind != "weights")
     state = torch.load(models[1].partition("@")[2], weights_only=True)["state_dict"]
     of_after = {hash_array(value.numpy()) for value in state.values()}
-    assert all(of_after & set(key["content"]) for kind, key in kept if kind == "weights")
+    of_weights = [key for kind, key in kept if kind == "weights"]
+    assert of_weights and all(of_after & set(key["content"]) for key in of_weights)
     assert run.summary["models"] == ["before", "after"] and run.summary["controls"] == ["untrained"]
     whole = fs.analyze(models, data, tmp_path / "whole", **options)
     for name, table in whole.tables.items():

@@ -28,7 +28,6 @@ CELL_MM = 10.4  # room for "+0.44 %*" in 5.5 points
 EDGE_MM = 6  # ticks, the title, and air
 BAR_MM = 22  # the colour bar with its text
 BETTER_WORSE = "RdBu"  # blue: the row is better, red: worse; told apart with every common colour vision
-PLACE = ["experiment", "task", "metric"]
 
 
 def pairwise_pages(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from featurespace.errors import FeaturespaceError, unknown
+from featurespace.tables.comparison import PLACE
 
-PLACE = ["experiment", "task", "metric"]
 STAR = "*"
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

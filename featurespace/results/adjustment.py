@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.results.rows import RUN_KEYS
+from featurespace.results.settings import PLACE
 from featurespace.yaml_files import checked, read_yaml
-
-PLACE = ("experiment", "task", "metric")
 
 
 class Known(BaseModel):

@@ -14,6 +14,7 @@ from featurespace.studies.cells import Cell
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
 KEPT = (".csv", ".json", ".safetensors", ".yaml")
 FINISHED, STARTED, WAITING, BROKEN, DAMAGED = "finished", "started", "waiting", "failed", "damaged"
+TAKEN = "taken"  # another process trains it now
 
 
 class State(NamedTuple):
@@ -21,8 +22,8 @@ class State(NamedTuple):
 
     Parameters
     ----------
-    word : finished, started (by a process that works on it or was killed), waiting, failed, or damaged: what it wrote is not
-        what is there
+    word : finished, started (by a process that works on it or was killed), waiting, failed, damaged: what it wrote is not
+        what is there; of a cell that was to be run also taken: another process trains it
     seconds : what it took; None where it is not finished
     reason : why it failed, or which file is damaged
     """

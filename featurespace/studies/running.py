@@ -6,11 +6,13 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from featurespace.errors import FeaturespaceError
+from featurespace.locking import Taken
 from featurespace.progress import Progress
 from featurespace.studies import ledger
 from featurespace.studies.cells import Cell
@@ -52,6 +54,8 @@ def run_cell(cell: Cell, threads: int | None = None) -> ledger.State:
     start = time.perf_counter()
     try:
         (pretrain if cell.kind == "pretrain" else finetune)(config, progress=LogProgress(cell.folder / ledger.LOG))
+    except Taken:
+        return ledger.State(ledger.TAKEN)
     except Exception as error:
         ledger.fail(cell, error)
     else:
@@ -104,8 +108,8 @@ def _result(future: Future[ledger.State], cell: Cell) -> ledger.State:
     """Return the state of a cell whose process ended, by itself or killed."""
     try:
         return future.result()
-    except Exception as error:  # the process was killed, for memory say
+    except BrokenProcessPool as error:  # the process was killed, for memory say
         raise FeaturespaceError(
-            f"the process of {cell.name} ended without a word ({type(error).__name__}); it may have been out of memory: use "
+            f"the process of {cell.name} ended without a word; it may have been out of memory: use "
             "fewer --jobs or a smaller batch_size, and run the same command again"
         ) from error

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace import seeding
+from featurespace.results import settings
 from featurespace.results.settings import CompareConfig
 from featurespace.stats.comparison import holm
 from featurespace.stats.effects import bootstrap_difference, hedges_g
@@ -24,7 +25,7 @@ from featurespace.stats.power import detectable_difference, runs_needed
 from featurespace.tables.result_schemas import COMPARISON, RUNS_SUMMARY
 from featurespace.tables.schema import interval_columns, validate
 
-PLACE = ["experiment", "task", "metric"]
+PLACE = list(settings.PLACE)
 SWAPPED = {"mean", "std", "n"}
 
 
@@ -129,14 +130,16 @@ def _paired(runs_a: pd.DataFrame, runs_b: pd.DataFrame) -> dict:
     """Return the paired test over the runs that both have by name; a name stands for a seed."""
     both = runs_a.merge(runs_b, on="run", suffixes=("_a", "_b"))
     x, y = both["value_a"].to_numpy(), both["value_b"].to_numpy()
-    if len(both) < 2 or ((x - y) == (x - y)[0]).all():
+    if len(both) < 2:
         return {"n_pairs": len(both)}
+    if ((x - y) == (x - y)[0]).all():
+        return {"n_pairs": len(both), "note": "all paired differences are equal: no paired test"}
     return {"n_pairs": len(both), "p_paired": paired_test(x, y)}
 
 
 def _with_verdicts(table: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
     """Return the table with Holm's correction within families, and what follows from it."""
-    families = table.groupby("family", sort=False)
+    families = table.groupby(list(config.family) or (lambda row: "all"), sort=False)
     for source, target in (("p_value", "p_holm"), ("p_equivalent", "p_equivalent_holm")):
         table[target] = families[source].transform(lambda p: holm(p.astype(float)))
     table["n_family"] = families["p_value"].transform("count").astype(int)

@@ -10,10 +10,10 @@ from featurespace.errors import counted
 from featurespace.stats.comparison import holm
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.ranks import LEAST, weighted_tau_over_runs, weighted_tau_permutation
+from featurespace.tables.comparison import PLACE
 from featurespace.tables.result_schemas import PREDICTION
 from featurespace.tables.schema import interval_columns, validate
 
-PLACE = ["experiment", "task", "metric"]
 ALPHA = 0.05
 
 

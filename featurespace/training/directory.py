@@ -54,13 +54,9 @@ def _claim(config: TrainingConfig) -> None:
             held = schemas.checked(schema, schemas.read_yaml(file, schema)).identity()
         except FeaturespaceError as error:
             raise FeaturespaceError(f"{config.out} holds something else ({error}); choose a new out") from error
-        changed = [
-            f"{key}: {held[key]} there, {value} now" for key, value in config.identity().items() if held[key] != value
-        ]
+        changed = schemas.differences(held, config.identity())
         if changed:
-            raise FeaturespaceError(
-                f"{config.out} holds another training ({'; '.join(changed)}); choose a new out, or delete it"
-            )
+            raise FeaturespaceError(f"{config.out} holds another training ({changed}); choose a new out, or delete it")
     elif any(each.name != ".lock" for each in config.out.iterdir()):
         raise FeaturespaceError(f"{config.out} holds other files and no training; choose an out that is new or empty")
     files.write_text(file, schemas.to_yaml(config))

@@ -7,9 +7,11 @@ import time
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 from typer.testing import CliRunner
 
 import featurespace as fs
+from featurespace import locking
 from featurespace.cli import app
 from featurespace.errors import FeaturespaceError
 from featurespace.studies import ledger, running
@@ -119,6 +121,32 @@ def test_a_failed_cell_is_named_with_its_log_and_tried_again_on_request(file, tw
     with pytest.raises(FeaturespaceError, match="1 of 7 cells failed"):
         fs.study(config)
     fs.study(config, retry=True)
+    assert (config.out / "runs.csv").exists()
+
+
+def test_a_cell_that_another_process_trains_is_left_to_it(file):
+    config = read_study(file)
+    cell = make_cells(config)[1]
+    cell.training.mkdir(parents=True)
+    lock = FileLock(cell.training / ".lock")
+    with lock:
+        with pytest.raises(
+            FeaturespaceError, match="1 of 7 cells is trained by another process: scratch-levels-seed0; run the"
+        ):
+            fs.study(config)
+        assert ledger.state(cell).word == ledger.WAITING and not (cell.folder / ledger.FAILED).exists()
+    fs.study(config)
+    assert (config.out / "runs.csv").exists()
+
+
+def test_cells_of_one_study_may_be_run_by_several_processes_and_the_whole_ends_it(file):
+    config = read_study(file)
+    names = [cell.name for cell in make_cells(config)]
+    fs.study(config, only=names[:1])
+    with locking.locked(config.out, config.out / "study.yaml"):  # somebody ends the study meanwhile
+        fs.study(config, only=names[1:])
+    assert not (config.out / "runs.csv").exists()
+    fs.study(config)
     assert (config.out / "runs.csv").exists()
 
 
