@@ -66,7 +66,8 @@ def test_the_command_makes_a_run_directory(made):
     report = run.report.read_text(encoding="utf-8")
     for text in ("Comparison", "Time to convergence", "Losses", "ct has the highest mean", "runs.csv, SHA-256"):
         assert text in report
-    assert "Models and data" not in report
+    assert "Models and data" not in report and "<h1>Runs compared: scratch / photos / ct2 / ct</h1>" in report
+    assert "ct2: no runs, but those of another pretraining moved along a line" in report
 
 
 def test_time_to_convergence_is_compared_too_and_lower_is_better(made):

@@ -47,6 +47,13 @@ def comparison_findings(run: Run) -> list[Finding]:
     if table.empty:
         sentence = "Nothing is compared: no two pretrainings have runs of the same experiment, task and metric."
         found.append(Finding("comparison", "", sentence, False))
+    moved = list(dict.fromkeys(summary.loc[summary["adjusted"], "pretraining"]))
+    if moved:
+        sentence = (
+            f"{' and '.join(moved)}: no runs, but those of another pretraining moved along a line to another size of the data set; "
+            "the error of the line counts as deviation between runs, and they are not independent of the two they are made of."
+        )
+        found.append(Finding("comparison", "moved", sentence, False))
     times = table["metric"].str.startswith(PREFIX)
     for name, rows in (("comparison", table[~times]), ("time_to_convergence", table[times])):
         for experiment, of in rows.groupby("experiment", sort=False):
@@ -116,7 +123,7 @@ def _needed(against: pd.DataFrame) -> str:
     runs = "more than a thousand million" if row["runs_needed"] > 1e9 else f"{row['runs_needed']:,.0f}"
     return (
         f" With {row['n_a']} and {row['n_b']} runs a difference of {row['detectable_percent']:.3g} % would be found with a power "
-        f"of {row['power']:.0%}; that from {row['b']}, {percent(row['delta_percent'])}, would need {runs} runs of each."
+        f"of {100 * row['power']:.0f} %; that from {row['b']}, {percent(row['delta_percent'])}, would need {runs} runs of each."
     )
 
 
