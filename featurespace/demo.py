@@ -15,6 +15,11 @@ from featurespace.run import Run
 
 ARCH = "tf_efficientnet_lite1"
 IMAGE_SIZE = 64
+# The stem, the first and the last block of each stage, and the pooled output: all 23 blocks would take half as long again.
+LAYERS = (
+    "bn1,blocks.0.0,blocks.1.0,blocks.1.2,blocks.2.0,blocks.2.2,blocks.3.0,blocks.3.3,blocks.4.0,blocks.4.3,blocks.5.0,blocks.5.4,"
+    "blocks.6.0,pooled"
+)
 
 
 def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) -> Run:
@@ -46,7 +51,7 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
                 finetune(config, progress=progress)
     return analyze(
         [pretrained, f"finetuned={finetuned}"], [f"photos={photos}", f"mri={mri}"], out,
-        image_size=IMAGE_SIZE, seed=seed, progress=progress,
+        layers=LAYERS, image_size=IMAGE_SIZE, seed=seed, progress=progress,
     )  # fmt: skip
 
 

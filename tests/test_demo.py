@@ -17,7 +17,7 @@ def test_the_demo_ends_in_a_report_with_the_findings_it_promises(tmp_path):
     progress = Progress()
     run = demo(tmp_path / "demo", progress=progress)
     assert run.summary["models"] == ["imagenet", "finetuned"] and run.summary["controls"] == ["untrained"]
-    assert run.tables["layers"].groupby("model").size().tolist() == [23, 23, 23]
+    assert run.tables["layers"].groupby("model").size().tolist() == [14, 14, 14]
     cka = (
         run.tables["similarity"]
         .query("metric == 'cka_debiased'")
