@@ -11,6 +11,8 @@ import typer
 from featurespace import arguments
 from featurespace.errors import FeaturespaceError, counted
 
+REFRESHED = 2.0  # seconds between two looks of --status
+
 File = Annotated[
     Path, typer.Argument(help="A YAML file.", show_default=False, parser=arguments.a_path, metavar="CONFIG")
 ]
@@ -23,11 +25,20 @@ def study(
         typer.Option("--only", help="Pattern of cells to run, with their parents; several times.", show_default=False),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 1,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="ray[=ADDRESS]", help="Train on a Ray cluster.", show_default=False),
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed cells again.")] = False,
     listed: Annotated[
         bool, typer.Option("--list", help="Print a command a cell, parents first, and run nothing; for job arrays.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Print what became of each cell, and run nothing.")] = False,
+    status: Annotated[
+        bool,
+        typer.Option(
+            "--status", help="Print what became of each cell and the time left; on a terminal until none is trained."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print how many cells there are to run, and the time left.")
     ] = False,
@@ -49,53 +60,90 @@ def study(
         from featurespace.studies import ledger
         from featurespace.studies.cells import make_cells
 
-        cells = chosen_cells(make_cells(settings), only or ())
-        found = [(cell, ledger.state(cell)) for cell in cells]
+        every = make_cells(settings)
+        cells = chosen_cells(every, only or ())
         if listed:
             extra = [word for each in changes or () for word in ("--set", each)]
             for cell in cells:
                 typer.echo(shlex.join(["featurespace", "study", str(config), "--only", cell.name, *extra]))
         elif status:
-            _print_states(found, json_output=json_output)
+            _print_states(cells, json_output=json_output)
         else:
-            _print_cost(found, jobs)
+            _print_cost(
+                [(cell, ledger.state(cell)) for cell in cells],
+                every,
+                jobs,
+                arguments.make_progress(quiet=quiet or json_output),
+            )
         return
     out = job(
-        settings, only=only or (), jobs=jobs, retry=retry, progress=arguments.make_progress(quiet=quiet or json_output)
-    )
+        settings, only=only or (), jobs=jobs, on=on, retry=retry,
+        progress=arguments.make_progress(quiet=quiet or json_output),
+    )  # fmt: skip
     typer.echo(out)
 
 
-def _print_states(found: list[Any], *, json_output: bool) -> None:
+def _print_states(cells: list[Any], *, json_output: bool) -> None:
+    """Print what became of each cell; on a terminal, again and again while one is trained."""
     import json
+    import time
 
+    from rich.console import Console
+    from rich.live import Live
+
+    from featurespace.studies import ledger
+
+    found = [(cell, ledger.state(cell)) for cell in cells]
     if json_output:
         rows = [{"cell": cell.name, "folder": str(cell.folder), **state._asdict()} for cell, state in found]
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("cell", "state", "seconds", "why")
-    for cell, state in found:
-        table.add_row(cell.name, state.word, "" if state.seconds is None else f"{state.seconds:,.0f}", state.reason)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 240
-    console.print(table)
+        console.print(_states(found))
+        return
+    with Live(_states(found), console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        while any(state.word == ledger.STARTED for _, state in found):  # Ctrl-C ends it
+            time.sleep(REFRESHED)
+            found = [(cell, ledger.state(cell)) for cell in cells]
+            live.update(_states(found), refresh=True)
 
 
-def _print_cost(found: list[Any], jobs: int) -> None:
-    """Tell how many cells are left, and their time by that of finished cells of the same kind and size."""
-    from featurespace.studies import ledger
+def _states(found: list[Any]) -> Any:
+    """Return a table of what became of each cell, and below it the time left, as far as it is known."""
+    from rich.console import Group
+    from rich.table import Table
+
     from featurespace.studies.cost import seconds_left
+
+    seconds, unlike = seconds_left(found)
+    left = sum(state.word != "finished" for _, state in found) - len(unlike)
+    line = f"{counted(len(found) - left - len(unlike), 'cell')} of {len(found)} finished" + (
+        f"; about {seconds / 60:,.1f} minutes left for {counted(left, 'cell')}, one after another" if left else ""
+    )
+    table = Table("cell", "state", "seconds", "epochs", "why")
+    for cell, state in found:
+        took = "" if state.seconds is None else f"{state.seconds:,.0f}"
+        table.add_row(cell.name, state.word, took, f"{state.epochs} of {cell.config.epochs}", state.reason)
+    return Group(table, line)
+
+
+def _print_cost(found: list[Any], cells: list[Any], jobs: int, progress: Any) -> None:
+    """Tell how many cells are left, and their time: by that of finished cells of the same kind, else by a timed step."""
+    from featurespace.studies import ledger
+    from featurespace.studies.cost import seconds_left, timed_seconds
 
     left = [cell for cell, state in found if state.word != ledger.FINISHED]
     typer.echo(f"{counted(len(found), 'cell')}, {len(found) - len(left):,} finished")
-    seconds, unknown = seconds_left(found)
-    if seconds:
+    seconds, unlike = seconds_left(found)
+    if len(left) > len(unlike):
         typer.echo(
-            f"about {seconds / jobs / 60:,.1f} minutes left for {counted(len(left) - unknown, 'cell')} with --jobs {jobs}"
+            f"about {seconds / jobs / 60:,.1f} minutes for {counted(len(left) - len(unlike), 'cell')} by the finished ones"
         )
-    if unknown:
-        typer.echo(f"not known: the time of {counted(unknown, 'cell')} that no finished one is like")
+    if unlike:
+        seconds = timed_seconds(unlike, cells, progress)
+        typer.echo(
+            f"about {seconds / jobs / 60:,.1f} minutes of training for {counted(len(unlike), 'cell')} by a timed step of each "
+            "kind, without reading and testing images"
+        )

@@ -73,7 +73,8 @@ def _do(
     typer.echo(to_yaml(settings))
     typer.echo(
         f"{counted(result.images, 'image')}, {counted(result.epochs, 'epoch')} of {counted(result.steps, 'step')}; "
-        f"{counted(result.parameters, 'parameter')}"
+        f"{counted(result.parameters, 'parameter')}; about {result.seconds / 60:,.1f} minutes of training by a timed step, "
+        "without reading and testing images"
     )
     typer.echo(f"decoded images: {in_bytes(result.decoded_bytes)}, kept: {result.kept}")
     typer.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,21 @@ import pandas as pd
 from featurespace import files, locking
 from featurespace.comparing import compare
 from featurespace.device import available_cores
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import Progress, shortened
 from featurespace.studies import ledger
 from featurespace.studies.cells import Cell, make_cells
+from featurespace.studies.changes import Change, freezing, frozen_results, planned_changes, start_cka
+from featurespace.studies.cluster import RayPool
 from featurespace.studies.gathering import gathered
-from featurespace.studies.running import run_cells
+from featurespace.studies.running import Pool, processes, run_cells
 from featurespace.studies.settings import StudyConfig
-from featurespace.studies.starts import scored_tasks, start_models, start_options, start_scores
+from featurespace.studies.starts import scored_data, start_models, start_options, start_scores
+from featurespace.tables.freezing import freezing_sentences
 from featurespace.yaml_files import checked, to_yaml, with_changes
 
 LEAST_EPOCHS = 10  # that a level of convergence is taken from
+PREDICTED = "accuracy"
 RUN = ["experiment", "pretraining", "task", "run"]
 
 
@@ -31,6 +36,7 @@ def study(
     *,
     only: Sequence[str] = (),
     jobs: int = 1,
+    on: str | None = None,
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -46,6 +52,7 @@ def study(
     config : the study
     only : patterns of cells to run, with the parents they need; the tables are written by a call without it
     jobs : processes at once
+    on : ``"ray"`` or ``"ray=ADDRESS"``: train on a Ray cluster, with as many CPUs and GPUs a cell as the study says
     retry : run failed cells again
     progress : where to tell what happens; silent by default
 
@@ -68,9 +75,9 @@ def study(
         for cell in chosen:
             if ledger.state(cell).word == ledger.BROKEN:
                 ledger.reset(cell)
-    threads = max(1, available_cores() // jobs) if jobs > 1 else None
-    with progress.stage("cells"):
-        states = run_cells(chosen, jobs=jobs, threads=threads, told=lambda cell, found: _tell(progress, cell, found))
+    with progress.stage("cells"), _pool(config, jobs, on) as pool:
+        threads = max(1, available_cores() // jobs) if jobs > 1 else None
+        states = run_cells(chosen, pool=pool, threads=threads, told=lambda cell, found: _tell(progress, cell, found))
     _refuse_unfinished(chosen, states)
     if only:
         progress.say("run the study without --only to end it with its tables")
@@ -78,6 +85,22 @@ def study(
     with locking.locked(config.out, config.out / "study.yaml"):
         _conclude(config, cells, progress)
     return config.out
+
+
+def _pool(config: StudyConfig, jobs: int, on: str | None) -> AbstractContextManager[Pool | None]:
+    """Return where cells are trained: in this process, in processes of this machine, or on a cluster."""
+    if on is None:
+        return processes(jobs) if jobs > 1 else nullcontext()
+    name, _, address = on.partition("=")
+    if name != "ray":
+        raise FeaturespaceError(
+            f"--on {on!r} is not known; write --on ray, or --on ray=ADDRESS for a cluster that runs"
+        )
+    if jobs > 1:
+        raise FeaturespaceError(
+            "--jobs goes with processes of this machine; on a cluster, cpus of the study says how many fit"
+        )
+    return RayPool(config, address or None)
 
 
 def read_study(path: str | Path, changes: Sequence[str] = ()) -> StudyConfig:
@@ -130,31 +153,50 @@ def _conclude(config: StudyConfig, cells: Sequence[Cell], progress: Progress) ->
     given: dict[str, Any] = {"adjust": config.adjust} if config.adjust else {}
     for name, table in tables.items():
         file = config.out / f"{name}.csv"
-        files.write_atomic(file, lambda path, table=table: table.to_csv(path, index=False))  # type: ignore[misc]
+        _write(config, name, table)
         if name == "curves" and len(table) and table.groupby(RUN)["epoch"].nunique().min() < LEAST_EPOCHS:
             progress.say(f"no times to convergence: a training has fewer than {LEAST_EPOCHS} epochs")
         elif name != "runs" and len(table):
             given[name] = file
     compare(config.out / "runs.csv", config.out / "comparison", progress=progress, **given)
+    changes = _changes(config, cells, progress) if config.analyze is not None else []
     if config.predict:
-        _predict(config, cells, tables["runs"], progress)
-    if config.analyze is not None:
-        _analyze(config, cells, progress)
+        _predict(config, cells, tables["runs"], changes, progress)
+    if changes:
+        _advise(config, cells, tables["runs"], changes, progress)
 
 
-def _predict(config: StudyConfig, cells: Sequence[Cell], runs: pd.DataFrame, progress: Progress) -> None:
+def _changes(config: StudyConfig, cells: Sequence[Cell], progress: Progress) -> list[Change]:
+    """Analyze each start with what was finetuned from it."""
+    from featurespace.analyze import analyze
+
+    found = []
+    for change in planned_changes(config, cells, start_models(cells)):
+        progress.tell(
+            f"analysis of {change.pretraining} and {counted(len(change.models), 'network')} finetuned for {change.task}"
+        )
+        found.append(change._replace(tables=analyze(**change.options, progress=progress).tables))
+    return found
+
+
+def _predict(
+    config: StudyConfig, cells: Sequence[Cell], runs: pd.DataFrame, changes: Sequence[Change], progress: Progress
+) -> None:
     """Measure the starts on the tasks' images, and say what of it puts them in the order of their finetunings."""
     from featurespace.analyze import analyze
     from featurespace.tables.prediction import prediction_table
 
-    data = scored_tasks(cells)
+    data = scored_data(config, cells)
     if not data:
         progress.say("nothing is predicted: no task has one label an image")
         return
-    models = start_models(config, cells)
-    run = analyze(models, list(data.values()), config.out / "starts", progress=progress, **start_options(config))
-    table = prediction_table(start_scores(run, cells), runs[runs["metric"] == "accuracy"])
-    files.write_atomic(config.out / "prediction.csv", lambda path: table.to_csv(path, index=False))
+    specs = [f"{label}={path}" for path, label in data.items()]
+    models = list(start_models(cells).values())
+    run = analyze(models, specs, config.out / "starts", progress=progress, **start_options(config))
+    scores = pd.concat([start_scores(run, config, cells), start_cka(changes)], ignore_index=True)
+    table = prediction_table(scores, runs[runs["metric"] == PREDICTED])
+    _write(config, "start_scores", scores)
+    _write(config, "prediction", table)
     for _, row in table[table["value"].notna()].iterrows():
         progress.say(
             f"{row['experiment']}, {row['task']}: {row['score']} of the start: {row['verdict']} (finetuned accuracy, weighted tau "
@@ -162,16 +204,18 @@ def _predict(config: StudyConfig, cells: Sequence[Cell], runs: pd.DataFrame, pro
         )
 
 
-def _analyze(config: StudyConfig, cells: Sequence[Cell], progress: Progress) -> None:
-    """Extract and analyze the checkpoint of every finetuned cell, seeds of one cell as an arm."""
-    from featurespace.analyze import analyze
+def _advise(
+    config: StudyConfig, cells: Sequence[Cell], runs: pd.DataFrame, changes: Sequence[Change], progress: Progress
+) -> None:
+    """Write what finetuning left as it was, say up to where layers could be held, and what became of runs that did."""
+    table = freezing(changes)
+    if table.empty:
+        progress.say("no advice where to freeze: it takes similarity and probes, so leave both among only")
+        return
+    _write(config, "freezing", table)
+    for sentence in freezing_sentences(table, frozen_results(runs, cells, PREDICTED)):
+        progress.say(sentence)
 
-    finetuned = [cell for cell in cells if cell.kind == "finetune"]
-    labels = {cell.name: files.safe_name(cell.name) for cell in finetuned}
-    arms: dict[str, list[str]] = {}
-    for cell in finetuned:
-        arms.setdefault(cell.name.rpartition("-seed")[0], []).append(labels[cell.name])
-    several = [f"{files.safe_name(name)}={','.join(members)}" for name, members in arms.items() if len(members) > 1]
-    models = [f"{labels[cell.name]}={cell.checkpoint}" for cell in finetuned]
-    options = {"arms": several} if several else {}
-    analyze(models, out=config.out / "analysis", progress=progress, **options | dict(config.analyze or {}))
+
+def _write(config: StudyConfig, name: str, table: pd.DataFrame) -> None:
+    files.write_atomic(config.out / f"{name}.csv", lambda path: table.to_csv(path, index=False))

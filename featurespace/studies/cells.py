@@ -13,11 +13,12 @@ from featurespace.errors import FeaturespaceError, unknown
 from featurespace.models.specs import parse_model_spec
 from featurespace.studies.settings import Design, StudyConfig
 from featurespace.training.directory import CHECKPOINT
-from featurespace.training.settings import FinetuneConfig, Noise, PretrainConfig
+from featurespace.training.settings import FinetuneConfig, PretrainConfig
 from featurespace.yaml_files import checked
 
 NAMING = {"model", "experiment", "pretraining", "run"}  # words of a training that change no number
 TRAINING = "training"
+FACTORS = ("fraction", "mode", "noise", "freeze", "seed")
 HASH = 8  # characters of it in a folder's name
 
 
@@ -74,10 +75,8 @@ def make_cells(config: StudyConfig) -> list[Cell]:
         if cell:
             cells[cell.name] = cell
     for design in config.grid:
-        for name, task, fraction, mode, noise, seed in _combinations(config, design):
-            cell = _finetuning(
-                config, cells, (name, task), {"fraction": fraction, "mode": mode, "noise": noise, "seed": seed}
-            )
+        for name, task, *values in _combinations(config, design):
+            cell = _finetuning(config, cells, (name, task), dict(zip(FACTORS, values)))
             held = cells.get(cell.name)
             if held and held.key != cell.key:
                 raise FeaturespaceError(
@@ -121,8 +120,9 @@ def _chosen(names: tuple[str, ...], known: Mapping[str, Any], kind: str) -> list
     return list(names)
 
 
-def _combinations(config: StudyConfig, design: Design) -> Iterator[tuple[str, str, float, str, Noise | None, int]]:
-    factors = (design.fraction, design.mode, design.noise)
+def _combinations(config: StudyConfig, design: Design) -> Iterator[tuple[Any, ...]]:
+    """Return pretraining, task, and a value of each of FACTORS."""
+    factors = (design.fraction, design.mode, design.noise, design.freeze)
     if design.star:
         base = tuple(each[0] for each in factors)
         varied = [
@@ -173,6 +173,8 @@ def _name(names: tuple[str, str], config: FinetuneConfig) -> str:
         parts.append(config.mode)
     if config.noise:
         parts.append(f"{config.noise.kind}{config.noise.sigma:g}-{config.noise.at}")
+    if config.freeze:
+        parts.append(f"freeze-{config.freeze}")
     return "-".join([*parts, f"seed{config.seed}"])
 
 

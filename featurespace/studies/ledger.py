@@ -26,11 +26,13 @@ class State(NamedTuple):
         what is there; of a cell that was to be run also taken: another process trains it
     seconds : what it took; None where it is not finished
     reason : why it failed, or which file is damaged
+    epochs : finished so far
     """
 
     word: str
     seconds: float | None = None
     reason: str = ""
+    epochs: int = 0
 
 
 def state(cell: Cell, *, verify: bool = False) -> State:
@@ -41,11 +43,19 @@ def state(cell: Cell, *, verify: bool = False) -> State:
             file = cell.folder / name
             if not file.is_file() or (verify and files.hash_file(file) != digest):
                 return State(DAMAGED, reason=f"{name} is not what was written")
-        return State(FINISHED, seconds=done["seconds"])
+        return State(FINISHED, seconds=done["seconds"], epochs=cell.config.epochs)
     failed = _read(cell.folder / FAILED)
     if failed:
         return State(BROKEN, reason=failed["reason"])
-    return State(STARTED if (cell.training / "config.yaml").exists() else WAITING)
+    return State(STARTED if (cell.training / "config.yaml").exists() else WAITING, epochs=_epochs(cell))
+
+
+def _epochs(cell: Cell) -> int:
+    try:
+        with open(cell.training / "curves.csv", encoding="utf-8") as curves:
+            return max(sum(1 for _ in curves) - 1, 0)
+    except OSError:
+        return 0
 
 
 def finish(cell: Cell, seconds: float) -> None:

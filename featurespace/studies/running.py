@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from featurespace.errors import FeaturespaceError
 from featurespace.locking import Taken
@@ -63,16 +63,31 @@ def run_cell(cell: Cell, threads: int | None = None) -> ledger.State:
     return ledger.state(cell)
 
 
+class Pool(Protocol):
+    """Where cells are trained beside each other."""
+
+    def submit(self, function: Callable[..., Any], cell: Cell, threads: int | None, /) -> Future[ledger.State]: ...  # noqa: D102
+
+
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Return a pool of that many processes on this machine."""
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
 def run_cells(
-    cells: Sequence[Cell], *, jobs: int = 1, threads: int | None = None, told: Callable[[Cell, ledger.State], object]
+    cells: Sequence[Cell],
+    *,
+    pool: Pool | None = None,
+    threads: int | None = None,
+    told: Callable[[Cell, ledger.State], object],
 ) -> dict[str, ledger.State]:
     """Run cells, each when its parent is finished, and return their states; children of a failed one wait.
 
     Parameters
     ----------
     cells : parents before their children
-    jobs : processes at once; 1 runs in this one
-    threads : of each training; by default the cores by the number of jobs
+    pool : where they are trained; None is this process, one after another
+    threads : of each training; by default the cores there are
     told : called with each cell and its state when it has one
     """
     states: dict[str, ledger.State] = {}
@@ -85,23 +100,22 @@ def run_cells(
         states[cell.name] = found
         told(cell, found)
 
-    if jobs == 1:
+    if pool is None:
         for cell in cells:
             if ready(cell):
                 note(cell, run_cell(cell, threads))
         return states
     waiting, running = list(cells), {}
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        while True:
-            for cell in [each for each in waiting if ready(each)]:
-                waiting.remove(cell)
-                running[pool.submit(run_cell, cell, threads)] = cell
-            if not running:
-                return states
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                cell = running.pop(future)
-                note(cell, _result(future, cell))
+    while True:
+        for cell in [each for each in waiting if ready(each)]:
+            waiting.remove(cell)
+            running[pool.submit(run_cell, cell, threads)] = cell
+        if not running:
+            return states
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            cell = running.pop(future)
+            note(cell, _result(future, cell))
 
 
 def _result(future: Future[ledger.State], cell: Cell) -> ledger.State:

@@ -8,9 +8,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from featurespace.config import AnalyzeConfig
 from featurespace.training.settings import FinetuneConfig, Noise, PretrainConfig
 
-GIVEN_BY_GRID = ("model", "out", "runs", "seed", "fraction", "mode", "noise", "experiment", "pretraining", "run")
+GIVEN_BY_GRID = (
+    "model",
+    "out",
+    "runs",
+    "seed",
+    "fraction",
+    "mode",
+    "noise",
+    "freeze",
+    "experiment",
+    "pretraining",
+    "run",
+)
 MODES = ("full", "linear", "scratch")
 
 
@@ -24,6 +37,15 @@ class Pretraining(BaseModel):
         default=None, description="Keys of `featurespace train pretrain`; model may be the name of another pretraining."
     )
 
+    data: tuple[str, ...] = Field(
+        default=(), description="Data specs of images like those a given model was trained on, for the gap to a task's."
+    )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _one_of_both(self) -> Pretraining:
         if (self.model is None) == (self.train is None):
@@ -31,6 +53,8 @@ class Pretraining(BaseModel):
         unknown = sorted(set(self.train or ()) - set(PretrainConfig.model_fields))
         if unknown:
             raise ValueError(f"train has the key {unknown[0]!r}, which `featurespace train pretrain` does not know")
+        if self.train and self.data:
+            raise ValueError("data goes with model; a training names its data itself")
         if "out" in (self.train or ()):
             raise ValueError("train has the key 'out'; the study gives each cell its folder")
         return self
@@ -49,17 +73,20 @@ class Design(BaseModel):
         default=("full",), min_length=1, description="full, linear or scratch."
     )
     noise: tuple[Noise | None, ...] = Field(default=(None,), min_length=1, description="Noise on the images, or null.")
+    freeze: tuple[str | None, ...] = Field(
+        default=(None,), min_length=1, description="Layers up to which weights stay as they are, or null."
+    )
     seed: tuple[int, ...] = Field(default=(0,), min_length=1, description="Seeds; each is a run.")
     star: bool = Field(
-        default=False, description="Vary fraction, mode and noise one at a time from the first value of each."
+        default=False, description="Vary fraction, mode, noise and freeze one at a time from the first value of each."
     )
 
-    @field_validator("pretraining", "task", "fraction", "mode", "noise", "seed", mode="before")
+    @field_validator("pretraining", "task", "fraction", "mode", "noise", "freeze", "seed", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else (value,)
 
-    @field_validator("pretraining", "task", "fraction", "mode", "noise", "seed")
+    @field_validator("pretraining", "task", "fraction", "mode", "noise", "freeze", "seed")
     @classmethod
     def _each_once(cls, value: tuple) -> tuple:
         for place, each in enumerate(value):
@@ -87,11 +114,38 @@ class StudyConfig(BaseModel):
     adjust: str | None = Field(default=None, description="YAML file of pretrainings to add to the comparison.")
     predict: bool = Field(
         default=False,
-        description="Ask whether probes, LogME and H-score of the starts predict how well they are finetuned.",
+        description="Ask whether probes, kNN, LogME, H-score, LEEP and gap of the starts predict how well they are finetuned.",
     )
+    cpus: float = Field(default=1, gt=0, description="CPUs of a cell on a cluster.")
+    gpus: float = Field(default=0, ge=0, description="GPUs of a cell on a cluster; 0.5 puts two on one.")
     analyze: dict[str, Any] | None = Field(
-        default=None, description="Options of `featurespace analyze` over all checkpoints, data among them."
+        default=None,
+        description="Options of `featurespace analyze` over each start and what was finetuned from it; tasks and pretrainings "
+        "name those wanted, by default all.",
     )
+
+    @field_validator("analyze")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        given = {"models", "arms", "out", "into"}
+        known = sorted({*AnalyzeConfig.model_fields, "only", "tasks", "pretrainings"} - given)
+        for key in value or {}:
+            if key not in known:
+                why = (
+                    "the study gives it"
+                    if key in given
+                    else "which is no option of it; allowed are " + ", ".join(known)
+                )
+                raise ValueError(f"analyze has the key {key!r}, {why}")
+        return value
+
+    @model_validator(mode="after")
+    def _analyzed_are_known(self) -> StudyConfig:
+        for key, names in (("tasks", self.tasks), ("pretrainings", self.pretrainings)):
+            for each in (self.analyze or {}).get(key) or ():
+                if each not in names:
+                    raise ValueError(f"analyze names {each!r} among its {key}, which are {', '.join(names)}")
+        return self
 
     @field_validator("tasks")
     @classmethod

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.special import softmax
+from torch import Tensor
 
 from featurespace import files
+from featurespace.metrics.transferability import leep
+from featurespace.models.layers import POOLED
+from featurespace.models.load import load_model
+from featurespace.models.specs import parse_model_spec
 from featurespace.run import Run
 from featurespace.studies.cells import Cell
 from featurespace.studies.gathering import task_of
@@ -18,57 +25,131 @@ PROPERTIES = ("log_me", "h_score")
 PROBES = {"linear": "linear probe", "knn": "kNN probe"}
 
 
-def scored_tasks(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return the data specs, labelled by the task, of the tasks whose images have one label each."""
+def scored_data(config: StudyConfig, cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the label of each data set that starts are measured on, by its path.
+
+    Those are the tasks whose images have one label each, by their names, and the images that the starts have seen.
+    """
     found: dict[str, str] = {}
     for cell in cells:
-        config = cell.config
-        if isinstance(config, FinetuneConfig) and config.task == "multiclass":
-            found.setdefault(_label(cell), f"{_label(cell)}={config.data.partition('=')[2]}")
+        if isinstance(cell.config, FinetuneConfig) and cell.config.task == "multiclass":
+            found.setdefault(cell.config.data.partition("=")[2], data_label(cell))
+    seen = [path for paths in pretraining_data(config).values() for path in paths] if found else []
+    for path in dict.fromkeys(seen):
+        found.setdefault(path, f"seen-{len(found)}")
     return found
 
 
-def start_models(config: StudyConfig, cells: Sequence[Cell]) -> list[str]:
+def start_models(cells: Sequence[Cell]) -> dict[str, str]:
     """Return a model spec for each pretraining that a cell starts from, labelled by its name."""
     by_name = {cell.name: cell for cell in cells}
     found: dict[str, str] = {}
     for cell in cells:
         if isinstance(cell.config, FinetuneConfig):
-            name = files.safe_name(str(cell.config.pretraining))
+            name = str(cell.config.pretraining)
             parent = by_name.get(cell.parent or "")
-            found[name] = f"{name}={parent.checkpoint}" if parent else cell.config.model
-    return list(found.values())
+            found[name] = f"{files.safe_name(name)}={parent.checkpoint}" if parent else cell.config.model
+    return found
 
 
 def start_options(config: StudyConfig) -> dict[str, Any]:
     """Return the options of `analyze` over the starts."""
     size = config.defaults.get("image_size")
-    return {"only": "probe,geometry", "properties": PROPERTIES, "control": False} | (
+    return {"only": "probe,geometry,gap", "properties": PROPERTIES, "control": False} | (
         {"image_size": size} if size else {}
     )
 
 
-def start_scores(run: Run, cells: Sequence[Cell]) -> pd.DataFrame:
-    """Return task, pretraining, score and value of each start's last layer, for each way a task was trained."""
-    probe, geometry = run.tables["probe"], run.tables["geometry"]
-    layers = run.tables["layers"].sort_values("depth").groupby("model", sort=False)["layer"].last()
+def pretraining_data(config: StudyConfig) -> dict[str, list[str]]:
+    """Return the paths of the images that each pretraining has seen, those of its parents included; given ones as given."""
+    found = {}
+    for name in config.pretrainings:
+        paths: list[str] = []
+        parent: str | None = name
+        while parent in config.pretrainings:
+            given = config.pretrainings[str(parent)]
+            data = (given.train or {}).get("data", given.data)
+            paths += [each.partition("=")[2] for each in ([data] if isinstance(data, str) else data)]
+            parent = (given.train or {}).get("model")
+        found[name] = list(dict.fromkeys(paths))
+    return found
+
+
+def start_scores(run: Run, config: StudyConfig, cells: Sequence[Cell]) -> pd.DataFrame:
+    """Return task, pretraining, score and value of each start's last layer in the analysis of the starts.
+
+    Each way a task was trained has its rows.
+    """
+    data, starts, seen = scored_data(config, cells), start_models(cells), pretraining_data(config)
+    leeps: dict[tuple[str, str], float | None] = {}
     rows = []
     for cell in cells:
         if not isinstance(cell.config, FinetuneConfig) or cell.config.task != "multiclass":
             continue
-        model = files.safe_name(str(cell.config.pretraining))
-        key = {"task": task_of(cell), "pretraining": str(cell.config.pretraining)}
-        for table, column, names in ((probe, "probe", PROBES), (geometry, "metric", dict(zip(PROPERTIES, PROPERTIES)))):
-            of = table[(table["model"] == model) & (table["layer"] == layers[model]) & (table["data"] == _label(cell))]
-            of = of[of["metric"] == "accuracy"] if column == "probe" else of
-            rows += [
-                key | {"score": names[row[column]], "value": row["value"]}
-                for _, row in of.iterrows()
-                if row[column] in names
-            ]
+        pretraining, label = str(cell.config.pretraining), data[cell.config.data.partition("=")[2]]
+        model = files.safe_name(pretraining)
+        if (model, label) not in leeps:
+            leeps[model, label] = _leep(run, starts[pretraining], label)
+        values = _table_scores(run, model, label)
+        values["closeness to its images (-MMD²)"] = _closeness(
+            run, model, label, [data[each] for each in seen[pretraining]]
+        )
+        values["leep"] = leeps[model, label]
+        key = {"task": task_of(cell), "pretraining": pretraining}
+        rows += [key | {"score": score, "value": value} for score, value in values.items() if value is not None]
     return pd.DataFrame(rows).drop_duplicates(["task", "pretraining", "score"], ignore_index=True)
 
 
-def _label(cell: Cell) -> str:
+def _table_scores(run: Run, model: str, data: str) -> dict[str, float | None]:
+    last = _last_layer(run, model)
+    found: dict[str, float | None] = {}
+    for table, column, names in (("probe", "probe", PROBES), ("geometry", "metric", dict(zip(PROPERTIES, PROPERTIES)))):
+        of = run.tables[table]
+        of = of[(of["model"] == model) & (of["layer"] == last) & (of["data"] == data)]
+        of = of[of["metric"] == "accuracy"] if column == "probe" else of
+        found |= {names[row[column]]: float(row["value"]) for _, row in of.iterrows() if row[column] in names}
+    return found
+
+
+def _closeness(run: Run, model: str, data: str, seen: Sequence[str]) -> float | None:
+    """Return minus the least MMD² between a task's images and those that a start has seen; 0 where they are the same."""
+    if data in seen:
+        return 0.0
+    if not seen:
+        return None
+    gap = run.tables["domain_gap"]
+    of = gap[(gap["metric"] == "mmd2") & (gap["model"] == model) & (gap["layer"] == _last_layer(run, model))]
+    pairs = of[((of["data_a"] == data) & of["data_b"].isin(seen)) | ((of["data_b"] == data) & of["data_a"].isin(seen))]
+    return -float(pairs["value"].min()) if len(pairs) else None
+
+
+def _leep(run: Run, start: str, data: str) -> float | None:
+    """Return LEEP where the start's checkpoint has a linear classifier of its pooled features."""
+    spec = parse_model_spec(start, bare=True)
+    store = run.features(spec.label, data)
+    weight, bias = _linear(load_model(spec).head)
+    if weight is None or POOLED not in store or store[POOLED].shape[1] != weight.shape[1]:
+        return None
+    labels = store.samples["label"].fillna("").to_numpy(str)
+    rows = labels != ""
+    scores = np.asarray(store[POOLED][rows], dtype=float) @ weight.T + bias
+    return leep(softmax(scores, axis=1), labels[rows])
+
+
+def _linear(head: Mapping[str, Tensor]) -> tuple[np.ndarray | None, np.ndarray | float]:
+    matrices = [(name, value) for name, value in head.items() if value.ndim == 2 and len(value) > 1]
+    if len(matrices) != 1:
+        return None, 0.0
+    name, weight = matrices[0]
+    bias = head.get(name.removesuffix("weight") + "bias")
+    return weight.double().numpy(), 0.0 if bias is None else bias.double().numpy()
+
+
+def _last_layer(run: Run, model: str) -> str:
+    layers = run.tables["layers"]
+    return str(layers[layers["model"] == model].sort_values("depth")["layer"].iloc[-1])
+
+
+def data_label(cell: Cell) -> str:
     """Return the task's name without what was trained how, as a label of data."""
     return files.safe_name(cell.task)

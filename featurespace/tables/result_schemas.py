@@ -69,6 +69,17 @@ PREDICTION = Schema(
     ("experiment", "task", "metric", "score"),
 )  # fmt: skip
 
+FREEZING = Schema(
+    "freezing",
+    {
+        "task": "string", "pretraining": "string", "run": "string", "layer": "string", "depth": "int64", "reuse": "float64",
+        "reuse_low": "float64", "reuse_high": "float64", "gain": "float64", "gain_low": "float64", "gain_high": "float64",
+        "p_holm": "float64", "n": "int64", "reused": "bool",
+    },
+    ("task", "pretraining", "run", "layer"),
+)  # fmt: skip
+
 SCHEMAS = {
-    schema.name: schema for schema in (RUNS, RUNS_SUMMARY, COMPARISON, TIME_TO_CONVERGENCE, LOSS_CURVES, PREDICTION)
+    schema.name: schema
+    for schema in (RUNS, RUNS_SUMMARY, COMPARISON, TIME_TO_CONVERGENCE, LOSS_CURVES, PREDICTION, FREEZING)
 }

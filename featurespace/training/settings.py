@@ -171,6 +171,10 @@ class FinetuneConfig(TrainingConfig):
         default="full",
         description="full: all weights; linear: a classifier on frozen features; scratch: random weights.",
     )
+    freeze: str | None = Field(
+        default=None,
+        description="Layer up to which the weights stay as they are, by the names of `featurespace inspect`.",
+    )
     layer_decay: float | None = Field(
         default=None, gt=0, le=1, description="Factor of the learning rate from each layer to the one before."
     )
@@ -199,6 +203,8 @@ class FinetuneConfig(TrainingConfig):
             raise ValueError(f"classes {list(self.classes)} must be two different names at least, the background first")
         if self.class_weights is not None and len(self.class_weights) != len(self.classes or ()):
             raise ValueError(f"class_weights must be {len(self.classes or ())} numbers, one for each of the classes")
+        if self.freeze is not None and (self.mode != "full" or self.task == "segmentation"):
+            raise ValueError("freeze goes with mode full and task multiclass or multilabel; leave it out")
         if self.layer_decay is not None and self.task == "segmentation":
             raise ValueError("layer_decay does not go with task segmentation; leave it out")
         if self.layer_decay is not None and self.mode != "full":
@@ -207,4 +213,5 @@ class FinetuneConfig(TrainingConfig):
 
     def identity(self) -> dict[str, Any]:
         """What makes a training another one."""
-        return {key: value for key, value in super().identity().items() if key != "runs"}
+        found = {key: value for key, value in super().identity().items() if key != "runs"}
+        return found if self.freeze else {key: value for key, value in found.items() if key != "freeze"}

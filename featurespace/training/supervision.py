@@ -13,6 +13,7 @@ from featurespace.models.load import Model
 from featurespace.models.segmentation import ENCODER, unet_state
 from featurespace.training import augment
 from featurespace.training.batches import Batch, Batches
+from featurespace.training.freezing import freeze, modules_up_to
 from featurespace.training.module import TrainingModule
 from featurespace.training.noise import noisy
 from featurespace.training.settings import FinetuneConfig
@@ -34,7 +35,8 @@ class Task(Protocol):
 class Supervision(TrainingModule):
     """A network with a classifier, trained whole or at its classifier alone.
 
-    In mode ``linear`` everything but the classifier is frozen, the statistics of BatchNorm and dropout too.
+    In mode ``linear`` everything but the classifier is frozen, with ``freeze`` all up to that layer, the statistics of BatchNorm
+    and dropout too.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Supervision(TrainingModule):
             backbone = start.network.state_dict().keys()
             for name, parameter in self.network.named_parameters():
                 parameter.requires_grad_(name not in backbone and not name.startswith(ENCODER))
+        self.frozen = freeze(self.network, modules_up_to(start, config.freeze)) if config.freeze else []
         if config.compiled:
             self.network.compile()  # in place, so that its weights keep their names
         self.train()
@@ -59,6 +62,8 @@ class Supervision(TrainingModule):
         super().train(mode)
         if self.options.mode == "linear":
             self.network.get_submodule("encoder" if self.options.task == "segmentation" else "").eval()
+        for module in self.frozen:
+            module.eval()
         return self
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -19,31 +19,6 @@ from featurespace.studies.cells import make_cells
 from featurespace.studying import read_study
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr("featurespace.report.write.draw_figures", lambda run: [])
-
-
-@pytest.fixture
-def file(two_domains, tmp_path):
-    text = {
-        "out": str(tmp_path / "study"),
-        "defaults": {"image_size": 32, "batch_size": 8, "loggers": [], "epochs": 2, "threads": 1},
-        "pretrainings": {
-            "scratch": {"model": "test_resnet@random"},
-            "dark": {"train": {"model": "test_resnet", "data": f"dark={two_domains[1]}"}},
-        },
-        "tasks": {"levels": {"data": f"bright={two_domains[0]}"}},
-        "grid": [
-            {"experiment": "E1", "seed": [0, 1]},
-            {"experiment": "E2", "pretraining": "scratch", "fraction": [1, 0.5], "star": True, "seed": [0, 1]},
-        ],
-    }
-    path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump(text, sort_keys=False))
-    return path
-
-
 def count_trainings(monkeypatch):
     """Names of the cells that are trained from now on."""
     trained, kept = [], running.run_cell
@@ -78,6 +53,28 @@ def test_a_study_asks_whether_its_starts_predict_their_results(file):
     table = pd.read_csv(config.out / "prediction.csv")
     assert set(table["score"]) >= {"linear probe", "kNN probe", "log_me"} and set(table["n"]) <= {2, 3}
     assert set(fs.load(config.out / "starts").tables["probe"]["model"]) >= {"scratch", "other", "third"}
+
+
+def test_a_study_tells_what_finetuning_changed_and_up_to_where_layers_could_be_held(file, checkpoints):
+    grid = "[{experiment: E1, pretraining: [given, scratch], freeze: [null, layer1.0], seed: [0, 1]}]"
+    wanted = "{layers: 'layer1.0,layer3.0,pooled', only: [similarity, probe]}"
+    starts = f"{{scratch: {{model: test_resnet@random}}, given: {{model: test_resnet@{checkpoints[0]}}}}}"
+    config = read_study(file, [f"pretrainings={starts}", f"grid={grid}", f"analyze={wanted}", "predict=true"])
+    fs.study(config)
+    table = pd.read_csv(config.out / "freezing.csv")
+    assert table["layer"].tolist()[:3] == ["layer1.0", "layer3.0", "pooled"]
+    assert table.groupby("pretraining")["run"].nunique().to_dict() == {
+        "given": 2,
+        "scratch": 1,
+    }  # random weights by the seed
+    run = fs.load(config.out / "analyses" / "levels" / "given")
+    models = set(run.tables["layers"]["model"])
+    assert models == {"start", "seed0", "seed1", "freeze-layer1.0-seed0", "freeze-layer1.0-seed1"}
+    cka = run.tables["similarity"].query("metric == 'cka_debiased' and layer_a == 'layer1.0' and layer_b == 'layer1.0'")
+    held = cka[(cka["model_a"] == "start") & cka["model_b"].str.startswith("freeze")]
+    assert (held["value"] > 1 - 1e-9).all() and len(held) == 2  # what was held is as it was
+    scores = pd.read_csv(config.out / "start_scores.csv")
+    assert "CKA to the start" in set(scores["score"])
 
 
 def test_the_same_command_again_trains_nothing_and_a_change_what_it_touches(file, monkeypatch):
@@ -189,14 +186,16 @@ def test_the_command_lists_tells_and_runs(file):
 
     lines = call("--list").splitlines()
     assert len(lines) == 7 and lines[0].endswith("--only pretrain-dark")
-    assert "7 cells, 0 finished" in call("--dry-run") and "the time of 7 cells that no finished one is like" in call(
-        "--dry-run"
-    )
+    told = call("--dry-run", "-q")
+    assert "7 cells, 0 finished" in told and "minutes of training for 7 cells by a timed step of each kind" in told
     call("--only", "scratch-levels-seed0", "-q")
     text = call("--status")
-    assert text.count("finished") == 1 and text.count("waiting") == 6
-    told = call("--dry-run")
-    assert "minutes left for 5 cells" in told and "the time of 1 cell that no finished one is like" in told
+    assert text.count("finished") == 2 and text.count("waiting") == 6 and "2 of 2" in text
+    assert "1 cell of 7 finished; about 0." in text and "minutes left for 5 cells, one after another" in text
+    told = call("--dry-run", "-q")
+    assert (
+        "minutes for 5 cells by the finished ones" in told and "minutes of training for 1 cell by a timed step" in told
+    )
     states = yaml.safe_load(call("--status", "--json"))
     assert {state["word"] for state in states} == {"finished", "waiting"}
     result = CliRunner().invoke(app, ["study", str(file), "--list", "--status"])

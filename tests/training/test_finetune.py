@@ -136,6 +136,25 @@ def test_scratch_is_a_start_like_any_other(tmp_path, two_domains, checkpoints):
     assert runs["pretraining"].unique().tolist() == ["scratch"] and runs["task"].unique().tolist() == ["x"]
 
 
+@pytest.mark.parametrize(("model", "layer"), [("test_resnet", "layer2.0"), ("test_vit", "blocks.2")])
+def test_a_part_of_a_network_may_be_frozen(tmp_path, two_domains, model, layer):
+    path = finetune(config(tmp_path, two_domains[0], model=model, freeze=layer, epochs=1))
+    before = load_model(parse_model_spec(f"{model}@random"), seed=0, image_size=32).network
+    after = load_model(parse_model_spec(str(path))).network
+    with torch.no_grad():
+        images = torch.randn(4, 3, 32, 32, generator=torch.manual_seed(0))
+        outputs = []
+        for network in (before, after):
+            kept = []
+            handles = [network.get_submodule(name).register_forward_hook(lambda m, i, o, kept=kept: kept.append(o.clone()))
+                       for name in (layer, [n for n, m in network.named_modules() if any(True for _ in m.parameters())][-1])]  # fmt: skip
+            network.eval()(images)
+            outputs.append(kept)
+            for handle in handles:
+                handle.remove()
+    assert torch.equal(outputs[0][0], outputs[1][0]) and not torch.equal(outputs[0][1], outputs[1][1])
+
+
 def test_layer_decay_slows_the_first_layers(tmp_path, two_domains):
     from featurespace.training.finetune import _prepare
 
@@ -290,6 +309,8 @@ def test_multilabel_learns(tmp_path, two_domains):
      ({}, {"test_with": "best"}, "has no validation images to choose by"),
      ({}, {"test_with": 13}, "test_with 13 is no epoch of 12"),
      ({}, {"layer_decay": 0.5, "mode": "linear"}, "layer_decay goes with mode full, not linear"),
+     ({}, {"freeze": "layer2.0", "mode": "linear"}, "freeze goes with mode full and task multiclass or multilabel"),
+     ({}, {"freeze": "layer2.7"}, "layer 'layer2.7' is not known in test_resnet"),
      ({}, {"noise": {"sigma": -1}}, "option 'noise.sigma': Input should be greater than 0"),
      ({"label": "none"}, {"task": "multilabel", "no_label": "none"}, "no training image has a label beside 'none'"),
      ({"label": "A"}, {"task": "multilabel"}, "all or none have label 'A'")],
