@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from featurespace.exporting import export
     from featurespace.extraction import extract
     from featurespace.indexing import index
+    from featurespace.overlap import leakage
     from featurespace.run import Run, load, save_figure
     from featurespace.studying import study
     from featurespace.training.finetune import finetune
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "FeaturespaceError", "FinetuneConfig", "PretrainConfig", "Run", "__version__", "analyze", "compare", "export", "extract",
-    "finetune", "index", "load", "pretrain", "save_figure", "study",
+    "finetune", "index", "leakage", "load", "pretrain", "save_figure", "study",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "extract": "featurespace.extraction",
     "finetune": "featurespace.training.finetune",
     "index": "featurespace.indexing",
+    "leakage": "featurespace.overlap",
     "load": "featurespace.run",
     "pretrain": "featurespace.training.pretrain",
     "save_figure": "featurespace.run",

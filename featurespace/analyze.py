@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from featurespace import provenance
+from featurespace import overlap, provenance
 from featurespace.config import AnalyzeConfig, extended, make_config, read_config
 from featurespace.device import limited_threads
 from featurespace.errors import FeaturespaceError
@@ -44,6 +44,7 @@ MEMORIES = {
     "geometry": ("geometry",),
     "weights": ("weights",),
 }
+LEAKAGE = "leakage"  # is always looked for
 
 
 def analyze(
@@ -91,10 +92,13 @@ def analyze(
         pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
         for name in run.forget_other_tables(stores.key()):
             progress.tell(f"table {name!r} was not what an earlier command wrote and is taken away")
+        with progress.stage("leakage"):
+            for name, table in overlap.recalled(inputs.images, inputs.hashes, stores.memo, progress).items():
+                run.write_table(name, table)
         with limited_threads(inputs.threads):
             _write_tables(run, config, stores, pixels, inputs.models, progress)
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
-        stores.memo.forget_unused({kind for analysis in config.analyses for kind in MEMORIES[analysis]})
+        stores.memo.forget_unused({LEAKAGE, *(kind for analysis in config.analyses for kind in MEMORIES[analysis])})
         with progress.stage("figures"):
             drawn = draw_inputs(run, inputs) + draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)

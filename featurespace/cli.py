@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from featurespace import arguments, cli_compare, cli_study, cli_train
+from featurespace import arguments, cli_compare, cli_leakage, cli_study, cli_train
 from featurespace.errors import FeaturespaceError, counted
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 app.add_typer(cli_train.app, name="train")
 app.command()(cli_compare.compare)
+app.command()(cli_leakage.leakage)
 app.command()(cli_study.study)
 
 

@@ -16,6 +16,7 @@ from featurespace import files, locking
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
+from featurespace.tables.data_schemas import SCHEMAS as IMAGES
 from featurespace.tables.folder import Tables
 from featurespace.tables.memo import Memo
 from featurespace.tables.result_schemas import SCHEMAS as RESULTS
@@ -221,7 +222,7 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""
-        table = validate(table, (SCHEMAS | RESULTS)[name])
+        table = validate(table, (SCHEMAS | RESULTS | IMAGES)[name])
         # 17 digits: a float read from the CSV is the float that was written.
         self._write(f"tables/{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
         self._write(f"tables/{name}.parquet", lambda path: table.to_parquet(path, index=False))

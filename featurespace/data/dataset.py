@@ -94,6 +94,19 @@ class ImageData:
         samples, whole = self.samples.iloc[rows].reset_index(drop=True), self.whole or len(self)
         return replace(self, samples=samples, images=self.images.take(rows), whole=whole)
 
+    def identities(self, kind: str) -> np.ndarray | None:
+        """Return the ``patient`` or the ``study`` of each image, "" where there is none; None where the source tells none.
+
+        Those of volumes are the names in their headers, so that they agree between data sets: compare them, never write them.
+        """
+        if hasattr(self.images, "identities"):
+            found = np.array(self.images.identities(kind), dtype=object)
+        else:
+            column = {"patient": "group"}.get(kind, kind)
+            values = self.samples.get(column)
+            found = np.array([] if values is None else values.fillna(""), dtype=object)
+        return found if (found != "").any() else None
+
     def column(self, name: str) -> np.ndarray | None:
         """Return ``label``, ``group`` or ``split`` as an array of strings, or None where the source has none."""
         values = self.samples[name]

@@ -107,6 +107,7 @@ def _scan(frames: list[Frame], part: str, notes: Counter[str]) -> list[Scan]:
             key=f"{identity}#{header.get('SOPInstanceUID') or first.path}#{part}", patient=patient,
             files=tuple(dict.fromkeys(each.path for each in frames)), shape=shape, stacked=stacked, spacing=spacing,
             load=loader([(each.path, each.number) for each in frames], affine), modality=str(header.get("Modality") or ""),
+            study=str(header.get("StudyInstanceUID") or ""),
             inverted=header.get("PhotometricInterpretation") == "MONOCHROME1", about=_about(header),
         )
     ]  # fmt: skip

@@ -32,6 +32,7 @@ class Scan:
         file after its slope and intercept, float32 where that is exact and float64 elsewhere. A slice that cannot be
         decoded is NaN
     modality : CT, MR, ... as DICOM names them, "" where it is not known
+    study : the study that it belongs to; may name a patient, too, and is only compared
     inverted : whether low values are shown bright (MONOCHROME1); ``load`` leaves values as they are
     about : what the headers tell of device and patient, for the samples table
     """
@@ -44,6 +45,7 @@ class Scan:
     spacing: tuple[float, float, float]
     load: Callable[[], np.ndarray]
     modality: str = ""
+    study: str = ""
     inverted: bool = False
     about: Mapping[str, str] = field(default_factory=dict)
 

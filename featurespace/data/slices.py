@@ -119,6 +119,10 @@ class Volumes:
     def header(self, index: int) -> None:
         """Return nothing: what the headers tell is said when the volumes are opened."""
 
+    def identities(self, kind: str) -> list[str]:
+        """Return the ``patient`` or the ``study`` of each image as the headers name it, to be compared and never written."""
+        return [getattr(self.scans[number], kind) for number, _ in self.rows]
+
     def take(self, rows: np.ndarray) -> Volumes:
         """Return the given images, in the given order."""
         kept = [self.rows[row] for row in rows], [self.ids[row] for row in rows]

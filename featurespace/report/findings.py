@@ -14,6 +14,7 @@ from featurespace.report.numbers import count_of, number, with_interval
 from featurespace.report.verdicts import influence_sentences, verdict_sentence
 from featurespace.report.weights import weights_sentences
 from featurespace.run import Run
+from featurespace.tables.leakage import leakage_sentences
 from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 from featurespace.tables.schema import DIFFERENCES, validate
 from featurespace.tables.stores import corresponding_layers
@@ -41,6 +42,8 @@ def findings(run: Run) -> list[Finding]:
     tables, layers = run.tables, run.tables["layers"]
     found: list[Finding] = []
     differences = tables["differences"] if "differences" in tables else validate([], DIFFERENCES)
+    if "leakage" in tables:
+        found += [Finding("leakage", "all", text, shared) for text, shared in leakage_sentences(tables["leakage"])]
     if "similarity" in tables:
         found += _similarity(tables["similarity"], layers)
         found += _against_control(differences, layers)

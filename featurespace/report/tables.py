@@ -14,6 +14,7 @@ from featurespace.report.weights import weights_tables
 from featurespace.run import Run
 from featurespace.tables.stores import corresponding_layers
 
+PAIRS_SHOWN = 20  # of leakage
 PAIR = ["model_a", "model_b", "layer_a", "layer_b"]
 MEASURES = {
     "cka_debiased": "linear CKA", "cka_between_groups": "CKA between groups", "cka_rbf_debiased": "RBF CKA",
@@ -32,7 +33,10 @@ SCALE_COLUMNS = {
 def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
     """Yield title, columns and rows of the tables of the chapter that is named after a table of the run."""
     table = run.tables[name]
-    if name == "similarity":
+    if name == "leakage":
+        if (table["pairs"].fillna(0) > 0).any():
+            yield from _leakage(table, run.tables["leakage_pairs"])
+    elif name == "similarity":
         for data in dict.fromkeys(table["data"]):
             yield _similarity_by_layer(run, table[table["data"] == data], data)
     elif name == "influence_summary":
@@ -61,6 +65,23 @@ def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
             "title": "Trustworthiness of the pictures (k = 10)", "columns": ["data", "model", "method", "value", "n"],
             "rows": [[row.data, row.model, row.method, number(row.value), f"{row.n:,}"] for row in quality.itertuples()],
         }  # fmt: skip
+
+
+def _leakage(counts: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    yield {
+        "title": "What is shared", "columns": ["a", "b", "what", "pairs", "images of a", "images of b"],
+        "rows": [[row.a, row.b, row.kind, *map(_known, (row.pairs, row.shared_a, row.shared_b))] for row in counts.itertuples()],
+    }  # fmt: skip
+    yield {
+        "title": f"Which: the first {min(len(pairs), PAIRS_SHOWN)} of {len(pairs):,} in the table leakage_pairs",
+        "columns": ["a", "b", "what", "image of a", "image of b", "correlation"],
+        "rows": [[row.a, row.b, row.kind, row.sample_a, row.sample_b, number(row.likeness) if row.likeness == row.likeness else ""]
+                 for row in pairs.head(PAIRS_SHOWN).itertuples()],
+    }  # fmt: skip
+
+
+def _known(count: Any) -> str:
+    return "not known" if pd.isna(count) else f"{count:,}"
 
 
 def _influence(run: Run) -> Iterator[dict[str, Any]]:

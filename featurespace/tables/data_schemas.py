@@ -1,0 +1,21 @@
+"""The columns of the tables about the images themselves."""
+
+from __future__ import annotations
+
+from featurespace.tables.schema import Schema
+
+_SIDES = {"a": "string", "b": "string", "kind": "string"}
+
+LEAKAGE = Schema(
+    "leakage",
+    {**_SIDES, "pairs": "Int64", "shared_a": "Int64", "shared_b": "Int64", "n_a": "int64", "n_b": "int64"},
+    ("a", "b", "kind"),
+)
+
+LEAKAGE_PAIRS = Schema(
+    "leakage_pairs",
+    {**_SIDES, "sample_a": "string", "sample_b": "string", "likeness": "float64"},
+    ("a", "b", "kind", "sample_a", "sample_b"),
+)
+
+SCHEMAS = {schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS)}
