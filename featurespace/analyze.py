@@ -49,7 +49,7 @@ LEAKAGE = "leakage"  # is always looked for
 
 def analyze(
     models: Sequence[str] = (), data: Sequence[str] = (), out: str | Path | None = None, *,
-    into: str | Path | None = None, progress: Progress | None = None, **options: Any,
+    into: str | Path | None = None, trust: bool = False, progress: Progress | None = None, **options: Any,
 ) -> Run:  # fmt: skip
     """Compare models on data and write a run directory; the same call again goes on, or uses what is there.
 
@@ -60,6 +60,8 @@ def analyze(
     out : the run directory
     into : instead of ``out``, a run to which models and data sets are added; only what is new is computed. The
         run's options hold, and its controls stay as they are
+    trust : let checkpoints that cannot be read otherwise run the code in them. It is no option of a configuration file,
+        and provenance.json names the models for which it was used
     progress : where to tell what happens; silent by default
     options : the options of `AnalyzeConfig`, e.g. ``layers="stages"``, ``seed=1``
 
@@ -85,7 +87,7 @@ def analyze(
     with run.locked():
         claim(run, config, extending=into is not None)
         with progress.stage("read models and data"):
-            inputs = read_inputs(config, progress)
+            inputs = read_inputs(config, progress, trust=trust)
             refuse_run_among_images(run, inputs)
         run.begin(progress.started, to_yaml(config))  # only now: a missing file must not cost the finished report
         inputs, stores = extract_all(run, config, inputs, progress)
@@ -122,14 +124,14 @@ def resolve(
 
 def plan_analysis(
     models: Sequence[str] = (), data: Sequence[str] = (), out: str | Path | None = None, *,
-    into: str | Path | None = None, progress: Progress | None = None, **options: Any,
+    into: str | Path | None = None, trust: bool = False, progress: Progress | None = None, **options: Any,
 ) -> Plan:  # fmt: skip
     """Return what `analyze` with the same arguments will cost; reads models and data, and writes nothing."""
     from featurespace.plan import make_plan
 
     config, run = resolve(models, data, out, into=into, **options)
     progress = progress or Progress()
-    inputs = with_controls(read_inputs(config, progress), config, progress)
+    inputs = with_controls(read_inputs(config, progress, trust=trust), config, progress)
     images = {each.name: len(each) for each in inputs.images}
     forward, weights = extract_options(config, inputs.device), "weights" in config.analyses
     return make_plan(inputs.networks, images, forward, run.path, weights=weights)
@@ -269,6 +271,7 @@ def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, stores: St
 
 def _model_record(model: Model | FeatureTable) -> dict[str, Any]:
     from featurespace.features.table import FeatureTable
+    from featurespace.models.unpickling import TRUSTED
 
     if isinstance(model, FeatureTable):
         return {"label": model.label, "spec": model.spec, "arch": "", "source": "table of features",
@@ -276,7 +279,7 @@ def _model_record(model: Model | FeatureTable) -> dict[str, Any]:
     return {
         "label": model.label, "spec": model.spec, "arch": model.arch, "source": model.source,
         "weights_sha256": model.weights_hash, "preprocessing": model.preprocessing.to_dict(),
-        "match": None if model.match is None else model.match.summary(),
+        "match": None if model.match is None else model.match.summary(), "trusted": TRUSTED in model.source,
     }  # fmt: skip
 
 

@@ -63,6 +63,13 @@ Threads = Annotated[int | None, _option("threads")]
 Seed = Annotated[int | None, _option("seed")]
 OnBadImage = Annotated[str | None, _option("on_bad_image")]
 Arms = Annotated[list[str] | None, _option("arms")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the code in checkpoints that cannot be read without it: only for files whose author you know.",
+    ),
+]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
 SaveConfig = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from featurespace import arguments, cli_compare, cli_leakage, cli_study, cli_train
+from featurespace import arguments, cli_compare, cli_inspect, cli_leakage, cli_study, cli_train
 from featurespace.errors import FeaturespaceError, counted
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(cli_train.app, name="train")
 app.command()(cli_compare.compare)
 app.command()(cli_leakage.leakage)
 app.command()(cli_study.study)
+app.command()(cli_inspect.inspect)
 
 
 @app.callback(invoke_without_command=True)
@@ -47,8 +48,8 @@ def analyze(
     measures: arguments.Measures = None, distances: arguments.Distances = None,
     properties: arguments.Properties = None, arms: arguments.Arms = None,
     control: arguments.Control = None, config: arguments.Config = None, save_config: arguments.SaveConfig = None,
-    dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False, verbose: arguments.Verbose = False,
-    json_output: arguments.Json = False,
+    trust: arguments.Trust = False, dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False,
+    verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Compare checkpoints on images: similarity, probes, domain gap, geometry, embedding, figures and a report."""
     from featurespace import files
@@ -67,6 +68,7 @@ def analyze(
     if save_config:
         arguments.refuse_foreign_file(save_config)
         files.write_text(save_config, to_yaml(resolve(**options)[0]))
+    options["trust"] = trust  # no option of a configuration
     if dry_run:
         _print_plan(options, json_output=json_output, quiet=quiet)
         return
@@ -81,8 +83,8 @@ def extract(
     pool: arguments.Pool = None, limit: arguments.Limit = None, image_size: arguments.ImageSize = None,
     batch_size: arguments.BatchSize = None, precision: arguments.Precision = None, device: arguments.Device = None,
     threads: arguments.Threads = None, seed: arguments.Seed = None, on_bad_image: arguments.OnBadImage = None,
-    control: arguments.Control = None, config: arguments.Config = None, quiet: arguments.Quiet = False,
-    verbose: arguments.Verbose = False, json_output: arguments.Json = False,
+    control: arguments.Control = None, config: arguments.Config = None, trust: arguments.Trust = False,
+    quiet: arguments.Quiet = False, verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Write the features of models on data sets, without the analysis; `analyze` goes on from there."""
     from featurespace.extraction import extract as job
@@ -93,7 +95,7 @@ def extract(
         "on_bad_image": on_bad_image, "control": control,
     }  # fmt: skip
     options = arguments.collect(given, config, needed=("models", "data"))
-    run = job(**options, out=out, progress=arguments.make_progress(quiet=quiet, verbose=verbose))
+    run = job(**options, out=out, trust=trust, progress=arguments.make_progress(quiet=quiet, verbose=verbose))
     facts = [
         {"path": str(store.path), "model": store.manifest["model"], "data": store.manifest["data"],
          "images": store.rows_done, "layers": {layer: store[layer].shape[1] for layer in store}}
@@ -141,29 +143,6 @@ def index(
     from featurespace.indexing import index as job
 
     typer.echo(job(data, out, progress=arguments.make_progress(quiet=quiet)))
-
-
-@app.command()
-def inspect(
-    target: Annotated[str, typer.Argument(help="A checkpoint file or a model spec.", show_default=False)],
-    other: Annotated[
-        str | None, typer.Argument(help="A second checkpoint file: tell what differs.", show_default=False)
-    ] = None,
-    json_output: arguments.Json = False,
-) -> None:
-    """Tell what a checkpoint or model is: its layers, and what of the file matches."""
-    from featurespace.inspection import inspect_target
-
-    values, text = inspect_target(target, other)
-    if json_output:
-        _print_json(values)
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # a pipe or a file: names stay whole
-    console.print(text)
 
 
 @app.command()

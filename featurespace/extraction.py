@@ -14,8 +14,9 @@ from featurespace.yaml_files import to_yaml
 
 
 def extract(
-    models: Sequence[str], data: Sequence[str], out: str | Path, *, progress: Progress | None = None, **options: Any
-) -> Run:
+    models: Sequence[str], data: Sequence[str], out: str | Path, *, trust: bool = False,
+    progress: Progress | None = None, **options: Any,
+) -> Run:  # fmt: skip
     """Write the features of every model on every data set; the same call again goes on, or uses what is there.
 
     Parameters
@@ -23,6 +24,7 @@ def extract(
     models : model specs, e.g. ``["resnet50@a.pth"]``
     data : data specs, e.g. ``["xray=images/"]``
     out : the run directory; `analyze` with the same arguments goes on from there
+    trust : as in `analyze`
     progress : where to tell what happens; silent by default
     options : the options of `AnalyzeConfig`; ``control`` is off unless asked for
 
@@ -47,7 +49,7 @@ def extract(
         claim(run, config)
         before = {store.path: store.manifest["key_sha256"] for store in run.stores()}
         with progress.stage("read models and data"):
-            inputs = read_inputs(config, progress)
+            inputs = read_inputs(config, progress, trust=trust)
             refuse_run_among_images(run, inputs)
         if not finished:
             run.begin(progress.started, to_yaml(config))

@@ -50,13 +50,17 @@ class Inputs:
         return [model for model in self.models if isinstance(model, FeatureTable)]
 
 
-def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
-    """Read every model and data set; raises FeaturespaceError before any long work."""
+def read_inputs(config: AnalyzeConfig, progress: Progress, *, trust: bool = False) -> Inputs:
+    """Read every model and data set; raises FeaturespaceError before any long work.
+
+    With ``trust`` a checkpoint that cannot be read without may run its code, which is told.
+    """
     from featurespace.data.specs import open_all
     from featurespace.device import resolve_device, set_threads
     from featurespace.features.table import read_feature_table
     from featurespace.models.load import Model, load_model
     from featurespace.models.specs import parse_model_specs
+    from featurespace.models.unpickling import TRUSTED
     from featurespace.tables.similarity import check_size
 
     threads = set_threads(config.threads)
@@ -80,7 +84,9 @@ def read_inputs(config: AnalyzeConfig, progress: Progress) -> Inputs:
                 progress.say(f"{table.label}: {note}")
             loaded.append(table)
             continue
-        model = load_model(spec, seed=config.seed, image_size=config.image_size)
+        model = load_model(replace(spec, trust=trust), seed=config.seed, image_size=config.image_size)
+        if TRUSTED in model.source:
+            progress.say(f"{model.label}: {spec.path}: {TRUSTED}")
         if model.match is not None:
             progress.say(f"{model.label}: {model.match.summary()}")
         loaded.append(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +25,28 @@ from featurespace.models.specs import parse_model_spec
 SHOWN = 12  # tensors listed of a long list
 
 
-def inspect_target(target: str, other: str | None = None) -> tuple[dict[str, Any], RenderableType]:
+def inspect_target(
+    target: str, other: str | None = None, *, trust: bool = False
+) -> tuple[dict[str, Any], RenderableType]:
     """Return what ``target`` is, as plain values and as something rich can print.
 
     A path of an existing file is read as it is; a checkpoint that featurespace wrote, and any model spec, is also
-    built, with its layers and what of the file matched. With two files, what differs between them.
+    built, with its layers and what of the file matched. With two files, what differs between them. ``trust`` lets files
+    that cannot be read otherwise run the code in them.
     """
     if other is not None:
         for each in (target, other):
             if not Path(each).is_file():
                 raise FeaturespaceError(f"{each} is no file; to compare two checkpoints name two files")
-        differences = compare_files(target, other)
+        differences = compare_files(target, other, trust=trust)
         return {"differences": [asdict(row) for row in differences]}, _differences(differences, target, other)
     if Path(target).is_file():
-        file = inspect_file(target)
+        file = inspect_file(target, trust=trust)
         if file.manifest is None:
             return {"file": asdict(file)}, _file(file)
         model = inspect_model(parse_model_spec(target, bare=True))
         return {"file": asdict(file), "model": asdict(model)}, Group(_file(file), "", _model(model))
-    model = inspect_model(parse_model_spec(target, bare=True))
+    model = inspect_model(replace(parse_model_spec(target, bare=True), trust=trust))
     return {"model": asdict(model)}, _model(model)
 
 

@@ -33,7 +33,7 @@ ORDER = [
     {"studying"},
     {"demo", "extraction"},
     {"arguments"},
-    {"cli_compare", "cli_leakage", "cli_study", "cli_train"},
+    {"cli_compare", "cli_inspect, cli_leakage", "cli_study", "cli_train"},
     {"cli"},
     {"__main__"},
 ]
@@ -121,7 +121,7 @@ def test_print_and_echo_only_in_the_command_line():
         assert "print" not in calls, path
 
 
-@pytest.mark.parametrize("name", ["__init__", "cli", "cli_train", "options", "errors", "__main__"])
+@pytest.mark.parametrize("name", ["__init__", "cli", "cli_inspect", "cli_train", "options", "errors", "__main__"])
 def test_what_help_imports_is_light(name):
     top = {each.split(".")[0] for each in imports(parsed(PACKAGE / f"{name}.py"), top_level=True)}
     assert not top & HEAVY

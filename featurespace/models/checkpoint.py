@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -20,6 +15,7 @@ from torch import Tensor
 from featurespace.errors import FeaturespaceError
 from featurespace.files import write_atomic, write_json
 from featurespace.models.manifest import KEY, REQUIRED, read_manifest, safetensors_header
+from featurespace.models.unpickling import TRUSTED, load_pickle
 
 __all__ = ["CheckpointTensors", "read_manifest", "read_tensors", "write_checkpoint"]
 
@@ -47,16 +43,19 @@ class CheckpointTensors:
     ignored: list[str] = field(default_factory=list)
 
 
-def read_tensors(path: str | Path) -> CheckpointTensors:
+def read_tensors(path: str | Path, *, trust: bool = False) -> CheckpointTensors:
     """Read the weights of a checkpoint on the CPU: safetensors, or anything torch.save wrote.
 
-    No code from the file is run: ``torch.load(weights_only=True)``. A file that needs more is refused.
+    No code from the file is run: ``torch.load(weights_only=True)``. A file that needs more is refused, and with ``trust``
+    its code is run; ``layout`` then says so.
     """
     path = Path(path)
     _check_file(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    return _unwrap(_load_pickle(path), path)
+    value, ran = load_pickle(path, trust=trust)
+    found = _unwrap(value, path)
+    return replace(found, layout=f"{found.layout}; {TRUSTED}") if ran else found
 
 
 def write_checkpoint(path: str | Path, network_state: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> Path:
@@ -108,55 +107,6 @@ def _read_safetensors(path: Path) -> CheckpointTensors:
     if manifest is not None:
         metadata["manifest"] = json.loads(manifest)
     return CheckpointTensors(tensors, metadata, "featurespace checkpoint" if manifest else "safetensors")
-
-
-def _load_pickle(path: Path) -> Any:
-    is_zip = zipfile.is_zipfile(path)
-    _check_magic(path, is_zip)
-    try:
-        with torch.serialization.safe_globals(_plain_data()):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except pickle.UnpicklingError as error:
-        raise FeaturespaceError(_refusal(path, is_zip, error)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OSError, IndexError) as error:
-        raise FeaturespaceError(
-            f"checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it is cut off, damaged or not "
-            f"written by torch.save ({_first_line(error)}); copy it again and compare its size or hash"
-        ) from error
-
-
-def _plain_data() -> list[Any]:
-    """Return the classes beyond torch's own that training scripts store and that hold nothing but data."""
-    scalar = np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
-    # The second name is the one that NumPy 1 wrote.
-    names = [(scalar, "numpy._core.multiarray.scalar"), (scalar, "numpy.core.multiarray.scalar")]
-    return [argparse.Namespace, np.dtype, *dtypes, *names]
-
-
-def _check_magic(path: Path, is_zip: bool) -> None:
-    with open(path, "rb") as handle:
-        start = handle.read(64)
-    if is_zip or start.startswith((b"\x80", b"PK")):  # PK: a zip archive, perhaps cut off
-        return
-    kind = "a text file" if start.isascii() and b"\x00" not in start else "no checkpoint"
-    hint = " (a Git LFS pointer: run `git lfs pull`)" if start.startswith(b"version https://git-lfs") else ""
-    raise FeaturespaceError(
-        f"{path} is {kind}{hint}, not something that torch.save or safetensors wrote; name the checkpoint itself"
-    )
-
-
-def _refusal(path: Path, is_zip: bool, error: Exception) -> str:
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zip else []
-    except Exception:  # the file may be damaged too; the refusal stands without the list
-        names = []
-    needs = ", ".join(names) or _first_line(error)
-    return (
-        f"checkpoint {path} holds more than weights (it needs {needs}) and loading it could run code, so it is "
-        "refused; in the environment that wrote it, save weights only: "
-        "torch.save(model.state_dict(), 'weights.pt')"
-    )
 
 
 def _unwrap(value: Any, path: Path) -> CheckpointTensors:
@@ -223,8 +173,3 @@ def _layout(trail: list[str], *, lightning: bool) -> str:
     if trail:
         return "torch.save of a mapping, weights under " + " / ".join(repr(key) for key in trail)
     return "torch.save of a state_dict"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]

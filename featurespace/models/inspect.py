@@ -113,10 +113,10 @@ def inspect_model(spec: ModelSpec, *, image_size: int | None = None) -> ModelInf
     )
 
 
-def inspect_file(path: str | Path) -> FileInfo:
+def inspect_file(path: str | Path, *, trust: bool = False) -> FileInfo:
     """Read a checkpoint and say what it holds, and which architectures have tensors of these shapes."""
     path = Path(path)
-    checkpoint = read_tensors(path)
+    checkpoint = read_tensors(path, trust=trust)
     tensors = checkpoint.tensors
     rows = tuple(TensorRow(n, tuple(v.shape), str(v.dtype).removeprefix("torch.")) for n, v in tensors.items())
     return FileInfo(
@@ -133,9 +133,9 @@ def inspect_file(path: str | Path) -> FileInfo:
     )
 
 
-def compare_files(a: str | Path, b: str | Path) -> list[TensorDifference]:
+def compare_files(a: str | Path, b: str | Path, *, trust: bool = False) -> list[TensorDifference]:
     """Compare two checkpoints tensor by tensor, by name, in the order of ``a`` and then what only ``b`` has."""
-    first, second = read_tensors(a).tensors, read_tensors(b).tensors
+    first, second = (read_tensors(each, trust=trust).tensors for each in (a, b))
     if not first.keys() & second.keys():
         raise FeaturespaceError(
             f"{a} and {b} have no tensor name in common ({next(iter(first))}, {next(iter(second))}); they are of "

@@ -131,7 +131,7 @@ def _pretrained(spec: ModelSpec, seed: int, image_size: ImageSize) -> Model:
 def _from_file(
     spec: ModelSpec, arch: str, path: Path, seed: int, image_size: ImageSize, options: Mapping[str, Any]
 ) -> Model:
-    checkpoint = read_tensors(path)
+    checkpoint = read_tensors(path, trust=spec.trust)
     manifest = read_manifest(path)
     size = image_size
     if size is None and manifest and manifest.get("input_size"):

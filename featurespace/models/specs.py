@@ -27,7 +27,8 @@ class ModelSpec:
     """One model as typed on the command line.
 
     ``source`` is one of ``SOURCES``: where the weights come from. ``arch`` is a timm name, or
-    ``torchvision/NAME``; for hf-hub it is ``OWNER/NAME``, and None where only the file knows.
+    ``torchvision/NAME``; for hf-hub it is ``OWNER/NAME``, and None where only the file knows. ``trust`` is never typed
+    in a spec: it lets a file run code, and is the option of a command.
     """
 
     label: str
@@ -35,6 +36,7 @@ class ModelSpec:
     arch: str | None
     path: Path | None
     text: str
+    trust: bool = False
 
 
 def parse_model_spec(text: str, *, bare: bool = False) -> ModelSpec:

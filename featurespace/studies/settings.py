@@ -164,6 +164,15 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"task {name!r} has no data; write data: LABEL=PATH")
         return value
 
+    @field_validator("analyze")
+    @classmethod
+    def _no_trust(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value and "trust" in value:
+            raise ValueError(
+                "analyze has the key 'trust', which only a command line can give; save weights without code"
+            )
+        return value
+
     @field_validator("defaults")
     @classmethod
     def _known_defaults(cls, value: dict[str, Any]) -> dict[str, Any]:
