@@ -92,8 +92,8 @@ def _check_file(path: Path) -> None:
 def _read_safetensors(path: Path) -> CheckpointTensors:
     header = safetensors_header(path)
     metadata = dict(header.get("__metadata__", {}))
-    order = json.loads(metadata.pop("order", "[]"))
     names = [name for name in header if name != "__metadata__"]
+    order = _order(metadata.pop("order", ""))
     if sorted(order) == sorted(names):
         names = order
     try:
@@ -105,8 +105,17 @@ def _read_safetensors(path: Path) -> CheckpointTensors:
         raise FeaturespaceError(f"checkpoint {path} holds no tensors")
     manifest = metadata.pop(KEY, None)
     if manifest is not None:
-        metadata["manifest"] = json.loads(manifest)
+        metadata["manifest"] = read_manifest(path)
     return CheckpointTensors(tensors, metadata, "featurespace checkpoint" if manifest else "safetensors")
+
+
+def _order(text: str) -> list[str]:
+    """Return the names that our own files keep in their order; none where the text is anybody else's."""
+    try:
+        order = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return order if isinstance(order, list) and all(isinstance(name, str) for name in order) else []
 
 
 def _unwrap(value: Any, path: Path) -> CheckpointTensors:

@@ -10,6 +10,7 @@ from typing import Any
 from featurespace.errors import FeaturespaceError
 
 KEY = "featurespace_manifest"
+MAX_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 REQUIRED = (
     "arch",
     "num_classes",
@@ -48,21 +49,27 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     with open(path, "rb") as handle:
         start = handle.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= size - 8:
+        if not 2 <= length <= min(size - 8, MAX_HEADER):
             raise FeaturespaceError(
                 f"{path} ({size} bytes) is not a safetensors file or was cut off in its header; "
                 "copy it again and compare its size with the original"
             )
         try:
             header = json.loads(handle.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FeaturespaceError(
                 f"the header of {path} is not JSON, so this is no safetensors file; "
                 "if it was written by torch.save, rename it to end in .pt"
             ) from error
     if not isinstance(header, dict):
         raise FeaturespaceError(f"the header of {path} holds no table of tensors, so this is no safetensors file")
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    try:
+        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        texts = all(isinstance(text, str) for text in header.get("__metadata__", {}).values())
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError, OverflowError):
+        texts = False
+    if not texts:
+        raise FeaturespaceError(f"the header of {path} is damaged, or this is no safetensors file; copy it again")
     expected = 8 + length + max(ends, default=0)
     if size < expected:
         raise FeaturespaceError(
@@ -74,7 +81,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
 def _parse(text: str, where: str, *, strict: bool = True) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if not strict and '"featurespace_version"' not in text:
             return None
         raise FeaturespaceError(f"{where} is not valid JSON ({error}); restore it or write ARCH@FILE") from error
