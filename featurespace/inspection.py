@@ -72,8 +72,12 @@ def _file(file: FileInfo) -> RenderableType:
         lines.append(f"  written by featurespace {file.manifest['featurespace_version']}: {escape(file.manifest['arch'])}, "
                      f"{file.manifest['num_classes']} classes")  # fmt: skip
     elif file.guesses:
-        fits = ", ".join(f"{name} ({share:.0%} of the shapes)" for name, share in file.guesses[:5])
-        lines.append(f"  looks like {escape(fits)}; to load it: ARCH@{escape(file.path)}")
+        best = [guess for guess in file.guesses if round(guess.share, 3) == round(file.guesses[0].share, 3)]
+        lines.append(f"  {escape(str(best[0]))}; to load it: {best[0].arch}@{escape(file.path)}")
+        if len(best) > 1:
+            lines.append(f"  names and shapes cannot tell it from {escape(', '.join(each.arch for each in best[1:]))}")
+    else:
+        lines.append("  no architecture of timm has these names or shapes")
     table = _table("tensors", "name", "shape", "type")
     for row in file.tensors[:SHOWN]:
         table.add_row(escape(row.name), shape_text(row.shape), row.dtype)

@@ -14,7 +14,7 @@ from featurespace.errors import FeaturespaceError
 from featurespace.files import hash_file
 from featurespace.models.blocks import stage_names
 from featurespace.models.checkpoint import read_manifest, read_tensors
-from featurespace.models.guess import guess_architectures
+from featurespace.models.guess import Guess, fitting_architectures
 from featurespace.models.layers import POOLED, select_layers
 from featurespace.models.load import load_model
 from featurespace.models.networks import Preprocessing
@@ -59,7 +59,7 @@ class TensorRow:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What ``featurespace inspect FILE`` shows; ``guesses`` are (timm name, share of shapes), best first."""
+    """What ``featurespace inspect FILE`` shows; ``guesses`` are the architectures that fit, best first."""
 
     path: str
     sha256: str
@@ -70,7 +70,7 @@ class FileInfo:
     metadata: dict[str, Any]
     ignored: tuple[str, ...]
     manifest: dict[str, Any] | None
-    guesses: tuple[tuple[str, float], ...]
+    guesses: tuple[Guess, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def inspect_file(path: str | Path, *, trust: bool = False) -> FileInfo:
         metadata={key: value for key, value in checkpoint.metadata.items() if key != "manifest"},
         ignored=tuple(checkpoint.ignored),
         manifest=read_manifest(path),
-        guesses=tuple(pair for pair in guess_architectures(tensors) if pair[1] >= 0.5),
+        guesses=tuple(guess for guess in fitting_architectures(tensors) if guess.share >= 0.5),
     )
 
 
