@@ -7,18 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table
 
-from featurespace.errors import FeaturespaceError
-from featurespace.models.inspect import (
-    FileInfo,
-    ModelInfo,
-    TensorDifference,
-    compare_files,
-    inspect_file,
-    inspect_model,
-)
+from featurespace.errors import FeaturespaceError, visible
+from featurespace.models.compare import TensorDifference, blocks, compare_files, verdict
+from featurespace.models.inspect import FileInfo, ModelInfo, inspect_file, inspect_model
 from featurespace.models.report import MatchReport, shape_text
 from featurespace.models.specs import parse_model_spec
 
@@ -39,7 +33,8 @@ def inspect_target(
             if not Path(each).is_file():
                 raise FeaturespaceError(f"{each} is no file; to compare two checkpoints name two files")
         differences = compare_files(target, other, trust=trust)
-        return {"differences": [asdict(row) for row in differences]}, _differences(differences, target, other)
+        found = {"verdict": verdict(differences), "blocks": [asdict(block) for block in blocks(differences)]}
+        return {**found, "differences": [asdict(row) for row in differences]}, _differences(differences, target, other)
     if Path(target).is_file():
         file = inspect_file(target, trust=trust)
         if file.manifest is None:
@@ -48,6 +43,11 @@ def inspect_target(
         return {"file": asdict(file), "model": asdict(model)}, Group(_file(file), "", _model(model))
     model = inspect_model(replace(parse_model_spec(target, bare=True), trust=trust))
     return {"model": asdict(model)}, _model(model)
+
+
+def escape(text: str) -> str:
+    """Return text from a file so that it is shown as it is: no markup, no control characters."""
+    return without_markup(visible(text))
 
 
 def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -78,6 +78,10 @@ def _file(file: FileInfo) -> RenderableType:
             lines.append(f"  names and shapes cannot tell it from {escape(', '.join(each.arch for each in best[1:]))}")
     else:
         lines.append("  no architecture of timm has these names or shapes")
+    if file.training:
+        told = [f"{key} {value}" for key, value in file.training.items()]
+        lines.append(f"  training: {escape(', '.join(told[:SHOWN]))}" + (" ..." if len(told) > SHOWN else ""))
+    lines += [f"  [yellow]{escape(str(finding))}[/yellow]" for finding in file.health]
     table = _table("tensors", "name", "shape", "type")
     for row in file.tensors[:SHOWN]:
         table.add_row(escape(row.name), shape_text(row.shape), row.dtype)
@@ -122,18 +126,28 @@ def _differences(rows: list[TensorDifference], a: str, b: str) -> RenderableType
         "only_a": f"only in {a}",
         "only_b": f"only in {b}",
     }
-    table = _table("tensors that differ", "status", "name", "shapes", "largest difference", "relative change",
-                   right=("largest difference", "relative change"))  # fmt: skip
-    for row in rows:
-        if row.status != "equal":
-            shapes = " / ".join(shape_text(shape) or "" for shape in (row.shape_a, row.shape_b) if shape is not None)
-            change = (
-                "" if row.max_abs is None else f"{row.max_abs:.3g}",
-                "" if row.relative is None else f"{row.relative:.2%}",
-            )
-            table.add_row(row.status, escape(row.name), shapes, *change)
+    by_block = _table("by block", "block", "tensors", "equal", "largest relative change",
+                      right=("tensors", "equal", "largest relative change"))  # fmt: skip
+    for block in blocks(rows):
+        if block.equal < block.tensors:
+            largest = "" if block.largest is None else f"{block.largest:.2%}"
+            by_block.add_row(escape(block.block), str(block.tensors), str(block.equal), largest)
+    table = _table("tensors that differ, the largest change first", "status", "name", "shapes", "largest difference",
+                   "relative change", right=("largest difference", "relative change"))  # fmt: skip
+    different = [row for row in rows if row.status != "equal"]
+    for row in different[: 4 * SHOWN]:
+        shapes = " / ".join(shape_text(shape) or "" for shape in (row.shape_a, row.shape_b) if shape is not None)
+        change = (
+            "" if row.max_abs is None else f"{row.max_abs:.3g}",
+            "" if row.relative is None else f"{row.relative:.2%}",
+        )
+        table.add_row(row.status, escape(row.name), shapes, *change)
+    if len(different) > 4 * SHOWN:
+        table.add_row("", f"... and {len(different) - 4 * SHOWN} more (--json lists all)", "", "", "")
     head = ", ".join(f"{count} {escape(words[status])}" for status, count in counts.items())
-    return Group(f"{len(rows)} tensors: {head}", table) if table.row_count else Group(f"{len(rows)} tensors, all equal")
+    if not different:
+        return Group(f"{len(rows)} tensors, all equal")
+    return Group(f"{len(rows)} tensors: {head}", verdict(rows), by_block, table)
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -16,7 +16,8 @@ _EXPORTS = {
     "layers": ("Layer", "select_layers"),
     "trace": ("LayerCall", "trace_layers"),
     "hooks": ("Captured", "capture"),
-    "inspect": ("compare_files", "inspect_file", "inspect_model"),
+    "compare": ("compare_files",),
+    "inspect": ("inspect_file", "inspect_model"),
 }
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = sorted(_HOME)

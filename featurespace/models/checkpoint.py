@@ -14,6 +14,7 @@ from torch import Tensor
 
 from featurespace.errors import FeaturespaceError
 from featurespace.files import write_atomic, write_json
+from featurespace.models.facts import training_facts
 from featurespace.models.manifest import KEY, REQUIRED, read_manifest, safetensors_header
 from featurespace.models.unpickling import TRUSTED, load_pickle
 
@@ -34,13 +35,14 @@ class CheckpointTensors:
     """The named tensors of a checkpoint, in file order.
 
     ``layout`` says in words where they were found, ``metadata`` holds plain values beside them (epoch, say),
-    ``ignored`` names entries that are no tensors.
+    ``ignored`` names entries that are no tensors, ``training`` holds what it tells of its training.
     """
 
     tensors: dict[str, Tensor]
     metadata: dict[str, Any]
     layout: str
     ignored: list[str] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 def read_tensors(path: str | Path, *, trust: bool = False) -> CheckpointTensors:
@@ -54,7 +56,7 @@ def read_tensors(path: str | Path, *, trust: bool = False) -> CheckpointTensors:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     value, ran = load_pickle(path, trust=trust)
-    found = _unwrap(value, path)
+    found = replace(_unwrap(value, path), training=training_facts(value))
     return replace(found, layout=f"{found.layout}; {TRUSTED}") if ran else found
 
 

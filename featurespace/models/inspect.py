@@ -15,6 +15,7 @@ from featurespace.files import hash_file
 from featurespace.models.blocks import stage_names
 from featurespace.models.checkpoint import read_manifest, read_tensors
 from featurespace.models.guess import Guess, fitting_architectures
+from featurespace.models.health import Finding, health
 from featurespace.models.layers import POOLED, select_layers
 from featurespace.models.load import load_model
 from featurespace.models.networks import Preprocessing
@@ -59,7 +60,11 @@ class TensorRow:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What ``featurespace inspect FILE`` shows; ``guesses`` are the architectures that fit, best first."""
+    """What ``featurespace inspect FILE`` shows.
+
+    ``guesses`` are the architectures that fit, best first; ``training`` what the file tells of its training, ``health``
+    what is not as in a trained network.
+    """
 
     path: str
     sha256: str
@@ -71,22 +76,8 @@ class FileInfo:
     ignored: tuple[str, ...]
     manifest: dict[str, Any] | None
     guesses: tuple[Guess, ...]
-
-
-@dataclass(frozen=True)
-class TensorDifference:
-    """One tensor of two files. ``status``: equal, differs, shape, only_a or only_b.
-
-    ``max_abs`` is the largest absolute difference, ``relative`` is |b - a| / |a| in the Euclidean norm (NaN
-    where a is all zero and b is not).
-    """
-
-    name: str
-    status: str
-    shape_a: Shape | None
-    shape_b: Shape | None
-    max_abs: float | None = None
-    relative: float | None = None
+    training: dict[str, Any]
+    health: tuple[Finding, ...]
 
 
 def inspect_model(spec: ModelSpec, *, image_size: int | None = None) -> ModelInfo:
@@ -130,33 +121,9 @@ def inspect_file(path: str | Path, *, trust: bool = False) -> FileInfo:
         ignored=tuple(checkpoint.ignored),
         manifest=read_manifest(path),
         guesses=tuple(guess for guess in fitting_architectures(tensors) if guess.share >= 0.5),
+        training=checkpoint.training,
+        health=tuple(health(tensors)),
     )
-
-
-def compare_files(a: str | Path, b: str | Path, *, trust: bool = False) -> list[TensorDifference]:
-    """Compare two checkpoints tensor by tensor, by name, in the order of ``a`` and then what only ``b`` has."""
-    first, second = (read_tensors(each, trust=trust).tensors for each in (a, b))
-    if not first.keys() & second.keys():
-        raise FeaturespaceError(
-            f"{a} and {b} have no tensor name in common ({next(iter(first))}, {next(iter(second))}); they are of "
-            "different layouts: load both as ARCH@FILE and compare their features"
-        )
-    rows = [_difference(name, value, second.get(name)) for name, value in first.items()]
-    only_b = [TensorDifference(n, "only_b", None, tuple(v.shape)) for n, v in second.items() if n not in first]
-    return rows + only_b
-
-
-def _difference(name: str, a: Tensor, b: Tensor | None) -> TensorDifference:
-    if b is None:
-        return TensorDifference(name, "only_a", tuple(a.shape), None)
-    if a.shape != b.shape:
-        return TensorDifference(name, "shape", tuple(a.shape), tuple(b.shape))
-    x, y = a.double(), b.double()
-    change, base = float((y - x).norm()), float(x.norm())
-    relative = change / base if base else (0.0 if change == 0 else float("nan"))
-    largest = float((y - x).abs().max()) if x.numel() else 0.0
-    status = "equal" if torch.equal(x, y) else "differs"
-    return TensorDifference(name, status, tuple(a.shape), tuple(b.shape), largest, relative)
 
 
 def _names(network: torch.nn.Module, preset: str, example: Tensor) -> set[str]:

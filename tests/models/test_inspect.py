@@ -1,8 +1,11 @@
+import io
+import json
 import math
 
 import pytest
 import timm
 import torch
+from rich.console import Console
 
 from featurespace.errors import FeaturespaceError
 from featurespace.inspection import inspect_target
@@ -57,3 +60,26 @@ def test_two_files_tensor_by_tensor(tmp_path):
 def test_an_architecture_alone_is_inspected():
     found, _ = inspect_target("test_resnet")
     assert found["model"]["arch"] == "test_resnet"
+
+
+def test_names_in_a_file_do_nothing_to_a_terminal(tmp_path):
+    odd = "[red]x[/red]\x1b[31m\u202e.weight"
+    torch.save({"state_dict": {odd: torch.ones(2, 2)}, "note": "[link=x]\x1b]0;t\x07"}, tmp_path / "x.pt")
+    for targets in ([tmp_path / "x.pt"], [tmp_path / "x.pt", tmp_path / "y.pt"]):
+        torch.save({odd: torch.zeros(2, 2)}, tmp_path / "y.pt")
+        console = Console(file=io.StringIO(), width=240, force_terminal=True, color_system=None)
+        console.print(inspect_target(*map(str, targets))[1])
+        printed = console.file.getvalue()
+        assert "[red]x[/red]\\x1b[31m\\u202e.weight" in printed and "\x07" not in printed
+        assert "\x1b" not in printed and "\u202e" not in printed
+
+
+def test_what_a_file_tells_of_its_training_and_health_is_printed(tmp_path):
+    torch.save({"model": timm.create_model("resnet18").state_dict(), "epoch": 4}, tmp_path / "x.pt")
+    found, text = inspect_target(str(tmp_path / "x.pt"))
+    console = Console(file=io.StringIO(), width=240)
+    console.print(text)
+    printed = console.file.getvalue()
+    assert "certainly resnet18: 100.0% of the tensors fit by name and shape" in printed
+    assert "training: epoch 4" in printed and "never trained: normalisations" in printed
+    assert found["file"]["training"] == {"epoch": 4} and json.dumps(found)
