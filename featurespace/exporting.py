@@ -12,6 +12,7 @@ from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.progress import Progress, shortened
 from featurespace.run import RESERVED, Run, load
+from featurespace.spreadsheets import guarded
 
 if TYPE_CHECKING:
     from featurespace.features.store import FeatureStore
@@ -126,7 +127,7 @@ def _csv(folder: Path, stores: list[FeatureStore], layers: set[str], progress: P
                 table = pd.concat([part, pd.DataFrame(features[rows], columns=names)], axis=1)
                 first = rows.start == 0
                 # 9 digits: a float32 read from the file is the float32 that was written
-                table.to_csv(path, mode="w" if first else "a", header=first, index=False, float_format="%.9g")
+                guarded(table).to_csv(path, mode="w" if first else "a", header=first, index=False, float_format="%.9g")
 
         return write
 

@@ -17,6 +17,7 @@ from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
 from featurespace.tables.data_schemas import SCHEMAS as IMAGES
+from featurespace.spreadsheets import guarded
 from featurespace.tables.folder import Tables
 from featurespace.tables.memo import Memo
 from featurespace.tables.result_schemas import SCHEMAS as RESULTS
@@ -224,7 +225,7 @@ class Run:
         """Write a table as CSV and Parquet, checked against its schema."""
         table = validate(table, (SCHEMAS | RESULTS | IMAGES)[name])
         # 17 digits: a float read from the CSV is the float that was written.
-        self._write(f"tables/{name}.csv", lambda path: table.to_csv(path, index=False, float_format="%.17g"))
+        self._write(f"tables/{name}.csv", lambda path: guarded(table).to_csv(path, index=False, float_format="%.17g"))
         self._write(f"tables/{name}.parquet", lambda path: table.to_parquet(path, index=False))
 
     def write_figure(self, name: str, figure: Figure) -> None:

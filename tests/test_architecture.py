@@ -11,7 +11,7 @@ PACKAGE = ROOT / "featurespace"
 # A room may import those before it in this list, and its own row's earlier entries are named below.
 ORDER = [
     {"errors", "options", "interrupts"},
-    {"files", "seeding", "progress", "yaml_files"},
+    {"files", "seeding", "progress", "spreadsheets", "yaml_files"},
     {"device", "record", "locking"},
     {"config", "provenance"},
     {"stats"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,15 +66,29 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             size, free = sum(each.file_size for each in archive.infolist()), psutil.virtual_memory().available
+            for each in archive.infolist():
+                _check_header(archive, each)
         if size > free:
             raise MemoryError(f"its arrays take {size / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free")
         with np.load(path, allow_pickle=False) as arrays:
             content = {key: arrays[key] for key in arrays.files}
     except Exception as error:  # of a broken archive zipfile, zlib and NumPy raise anything
         raise FeaturespaceError(
-            f"{path} cannot be read ({error or type(error).__name__}); save plain arrays with numpy.savez, no objects"
+            f"{path} cannot be read ({str(error) or type(error).__name__}); save plain arrays with numpy.savez, no objects"
         ) from error
     return {key: array for key, array in content.items() if isinstance(array, np.ndarray)}  # other files: bytes
+
+
+def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Raise where an array's header declares more bytes than its entry has; NumPy would allocate them first."""
+    if not entry.filename.endswith(".npy"):
+        return
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > entry.file_size and not dtype.hasobject:
+        raise ValueError(f"the header of {entry.filename} declares more values than it holds")
 
 
 def open_npz(name: str, path: Path) -> ImageData:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from featurespace.errors import FeaturespaceError
+from featurespace.spreadsheets import unguarded
 
 SEPARATORS = ",;\t"  # the one that the header line holds most often counts
 HEADER_CHARACTERS = 1_000_000
@@ -30,9 +31,9 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
         if path.suffix.lower() == ".parquet":
             table = _read_parquet(path)
         elif text is None:
-            table = _read_csv(path)
+            table = unguarded(_read_csv(path))
         else:
-            table = _read_csv(path, text)
+            table = unguarded(_read_csv(path, text))
     except UnicodeDecodeError as error:
         raise FeaturespaceError(
             f"{path} is not UTF-8 ({error.reason}, byte {error.start + 1}); save it as CSV UTF-8"
@@ -40,7 +41,7 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
     except FeaturespaceError:
         raise
     except Exception as error:  # of a broken file pandas and pyarrow raise anything
-        raise FeaturespaceError(f"{path} cannot be read as a table ({error or type(error).__name__})") from error
+        raise FeaturespaceError(f"{path} cannot be read as a table ({str(error) or type(error).__name__})") from error
     if not isinstance(table.index, pd.RangeIndex) and path.suffix.lower() == ".csv":
         raise FeaturespaceError(f"{path}: its rows have more cells than its header; name every column")
     table.columns = [str(column).strip() for column in table.columns]

@@ -97,7 +97,7 @@ def read_image(path: str | Path) -> Image | np.ndarray:
     except FeaturespaceError:
         raise
     except Exception as error:  # of a broken file Pillow's readers raise anything
-        raise FeaturespaceError(f"{path} cannot be read as an image ({error or type(error).__name__})") from error
+        raise FeaturespaceError(f"{path} cannot be read as an image ({str(error) or type(error).__name__})") from error
     if not inverted:
         return upright
     array = np.asarray(upright)  # Pillow turns white-is-zero around with 8 bit only

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from featurespace.data.arrays import open_npz
+from featurespace.data.arrays import open_npz, read_arrays
 from featurespace.data.transforms import to_unit_range
 from featurespace.errors import FeaturespaceError
 
@@ -160,3 +160,12 @@ def test_nothing_is_unpickled(tmp_path):
 def test_alpha_that_is_left_out_is_said(tmp_path):
     data = open_npz("x", save(tmp_path, images=np.zeros((2, 4, 4, 4), np.uint8)))
     assert data.notes == ("images of shape (2, 4, 4, 4) have 4 channels; the fourth, alpha, is left out",)
+
+
+def test_a_header_that_declares_more_than_the_archive_holds(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(100))
+    with pytest.raises(FeaturespaceError, match="images.npy declares more values than it holds"):
+        read_arrays(tmp_path / "x.npz")

@@ -248,7 +248,7 @@ def test_whatever_pillow_raises_is_a_broken_file(tmp_path, monkeypatch, error):
     (tmp_path / "a.png").write_bytes(b"x")
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(
-        FeaturespaceError, match=rf"a\.png cannot be read as an image \({error or type(error).__name__}\)"
+        FeaturespaceError, match=rf"a\.png cannot be read as an image \({str(error) or type(error).__name__}\)"
     ):
         read_image(tmp_path / "a.png")
     assert read_header(tmp_path / "a.png") is None
