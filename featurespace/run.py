@@ -16,8 +16,8 @@ from featurespace import files, locking
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
-from featurespace.tables.data_schemas import SCHEMAS as IMAGES
 from featurespace.spreadsheets import guarded
+from featurespace.tables.data_schemas import SCHEMAS as IMAGES
 from featurespace.tables.folder import Tables
 from featurespace.tables.memo import Memo
 from featurespace.tables.result_schemas import SCHEMAS as RESULTS

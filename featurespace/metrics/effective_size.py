@@ -149,7 +149,7 @@ def _worth(levels: Sequence[np.ndarray], number: int, rng: np.random.Generator) 
         unlike = np.mean([_information(slice_, other[int(rng.integers(len(other)))]) for _ in range(REFERENCES)])
         span = _information(slice_, slice_) - unlike
         most = max(_information(slice_, earlier) for earlier in own[:position])
-        total += 1.0 - min(max((most - unlike) / span, 0.0), 1.0)
+        total += 1.0 - float(np.clip((most - unlike) / span, 0.0, 1.0))
     return total
 
 
@@ -183,5 +183,7 @@ def _volumes(volumes: Sequence[Any], kind: type | None = np.uint8) -> list[np.nd
         if kind is not None and volume.dtype != kind:
             raise ValueError(f"volume {number} holds {volume.dtype}; gzip sizes need uint8, as images are stored")
         if volume.shape[1:] != found[0].shape[1:]:
-            raise ValueError(f"slices are {found[0].shape[1:]} in volume 0 and {volume.shape[1:]} in volume {number}; scale them")
+            raise ValueError(
+                f"slices are {found[0].shape[1:]} in volume 0 and {volume.shape[1:]} in volume {number}; scale them"
+            )
     return found

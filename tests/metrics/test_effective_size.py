@@ -68,7 +68,10 @@ def test_compression_is_that_of_gzip_and_tells_order(rng):
         ([np.zeros((2, 4, 4), np.uint8)], "there is 1 volume; at least 2"),
         ([np.zeros((4, 4), np.uint8)] * 2, r"volume 0 has shape \(4, 4\)"),
         ([np.zeros((2, 4, 4))] * 2, "volume 0 holds float64"),
-        ([np.zeros((2, 4, 4), np.uint8), np.zeros((2, 5, 4), np.uint8)], r"\(4, 4\) in volume 0 and \(5, 4\) in volume 1"),
+        (
+            [np.zeros((2, 4, 4), np.uint8), np.zeros((2, 5, 4), np.uint8)],
+            r"\(4, 4\) in volume 0 and \(5, 4\) in volume 1",
+        ),
     ],
 )
 def test_other_volumes_are_refused(volumes, message, rng):
