@@ -110,6 +110,7 @@ def store_key(model: Model, fingerprint: str, layers: list[str], options: Extrac
         "arch": model.arch, "weights": model.weights_hash, "data": fingerprint, "layers": layers, "pool": options.pool,
         "preprocessing": model.preprocessing.to_dict(), "precision": options.precision,
         "device": options.device.split(":")[0],
+        **({"built": dict(model.options)} if model.options else {}),
     }  # fmt: skip
 
 

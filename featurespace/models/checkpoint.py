@@ -17,6 +17,7 @@ from featurespace.files import write_atomic, write_json
 from featurespace.models.facts import training_facts
 from featurespace.models.manifest import KEY, REQUIRED, read_manifest, safetensors_header
 from featurespace.models.unpickling import TRUSTED, load_pickle
+from featurespace.models.shards import SUFFIX, read_shards
 
 __all__ = ["CheckpointTensors", "read_manifest", "read_tensors", "write_checkpoint"]
 
@@ -53,6 +54,9 @@ def read_tensors(path: str | Path, *, trust: bool = False) -> CheckpointTensors:
     """
     path = Path(path)
     _check_file(path)
+    if path.name.endswith(SUFFIX):
+        tensors = read_shards(path, lambda shard: read_tensors(shard, trust=trust).tensors)
+        return CheckpointTensors(tensors, {}, "files named by an index")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     value, ran = load_pickle(path, trust=trust)
@@ -121,7 +125,7 @@ def _order(text: str) -> list[str]:
 
 
 def _unwrap(value: Any, path: Path) -> CheckpointTensors:
-    """Find the mapping of tensors inside what torch.load returned, up to three mappings deep."""
+    """Find the mapping of tensors inside what torch.load returned, up to five mappings deep."""
     if not isinstance(value, Mapping):
         raise FeaturespaceError(
             f"checkpoint {path} holds a {type(value).__name__}, not a mapping from names to tensors; "
@@ -131,7 +135,7 @@ def _unwrap(value: Any, path: Path) -> CheckpointTensors:
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     ignored: list[str] = []
-    for _ in range(3):
+    for _ in range(5):  # VISSL keeps a trunk in a model in a base_model in a classy_state_dict
         chosen, others = _choose(value)
         ignored += [".".join([*trail, str(key)]) for key, entry in value.items() if _is_ignored(entry, key, chosen)]
         metadata |= {str(k): v for k, v in value.items() if isinstance(v, (str, int, float, bool))}
@@ -164,7 +168,7 @@ def _choose(value: Mapping[Any, Any]) -> tuple[str | None, list[str]]:
     return ranked[0], [key for key in ranked[1:] if 2 * counts[key] >= counts[ranked[0]]]
 
 
-def _count(value: Mapping[Any, Any], depth: int = 2) -> int:
+def _count(value: Mapping[Any, Any], depth: int = 4) -> int:
     total = 0
     for key, entry in value.items():
         if isinstance(entry, Tensor):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from featurespace.errors import FeaturespaceError, counted
 from featurespace.models.alignment import align
-from featurespace.models.renames import NOTES, RULES
+from featurespace.models.readings import Reading, all_readings, prefixes
 from featurespace.models.report import MatchReport, TensorMatch, insufficient, shape_text
 
 MINIMUM_SHARE = 0.95
@@ -18,7 +17,10 @@ HEAD_PREFIXES = ("fc", "_fc", "classifier", "head", "heads", "head_dist", "last_
 # Where two parts of a checkpoint fit equally well, the one to leave: MoCo's key encoder, momentum copies and
 # the target or student of a pair. The report names the part that was left.
 _SECOND_CHOICE = ("encoder_k", "momentum", "target", "student")
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+# Buffers that follow from the architecture, or that no features depend on.
+_CONSTANTS = ("num_batches_tracked", "relative_position_index", "relative_coords_table", "position_ids")
+# Parts of transformers that are a tensor or two, far less than 5 %, and change every feature.
+_DECISIVE = ("norm_pre", "fc_norm", "cls_token", "class_token", "reg_token", "register_tokens", "dist_token")
 ORDER_NOTE = (
     "aligned by order and shape, not by name: check with known outputs, e.g. that the classifier still classifies"
 )
@@ -31,16 +33,6 @@ class Match:
     report: MatchReport
     state: dict[str, Tensor]
     head: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """One way to read the names: a rule and a wrapper prefix, and the new name of every tensor it knows."""
-
-    method: str
-    prefix: str
-    names: dict[str, str]
-    notes: tuple[str, ...] = ()
 
 
 def match(
@@ -81,10 +73,17 @@ def match(
 
 
 def best_match(
-    model_state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, head_prefixes: Sequence[str] = HEAD_PREFIXES
+    model_state: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    *,
+    head_prefixes: Sequence[str] = HEAD_PREFIXES,
+    resize: Callable[[str, Tensor, Tensor], Tensor | None] | None = None,
 ) -> Match:
-    """Return the best match by names or a known renaming, however small its share."""
-    readings = [reading for rule in RULES for reading in _readings(rule, model_state, tensors)]
+    """Return the best match by names or a known renaming, however small its share.
+
+    ``resize`` is asked for a tensor of another shape, by its name in the network, its value and its target.
+    """
+    readings = all_readings(model_state, tensors)
     fits = [_fit(reading, model_state, tensors) for reading in readings]
     best = readings[fits.index(max(fits))]  # the first of equals, so plain names win over renamings
     rivals = [
@@ -92,8 +91,7 @@ def best_match(
         for reading, fit in zip(readings, fits)
         if fit[:2] == max(fits)[:2] and fit[0] and reading.prefix != best.prefix and reading.method == best.method
     ]
-    notes = tuple(rivals + [note for rule, note in NOTES.items() if best.method.endswith(rule)])
-    return _assemble(replace(best, notes=notes), model_state, tensors, head_prefixes)
+    return _assemble(replace(best, notes=tuple(rivals)), model_state, tensors, head_prefixes, resize)
 
 
 def is_sufficient(report: MatchReport) -> bool:
@@ -106,7 +104,8 @@ def is_sufficient(report: MatchReport) -> bool:
 
 def check(found: Match, *, where: str, arch: str, refused: str = "", hint: Callable[[], str] | None = None) -> None:
     """Raise for a match that is too small or that leaves out parts of the same backbone."""
-    report, surplus = found.report, _surplus(found)
+    report = found.report
+    surplus = _surplus(found) or _decisive(found)
     if is_sufficient(report) and not report.mismatched and not surplus:
         return
     advice = f" {hint()}" if hint else ""
@@ -123,43 +122,13 @@ def check(found: Match, *, where: str, arch: str, refused: str = "", hint: Calla
         )
     raise FeaturespaceError(
         f"{where} holds more than {arch}: {counted(len(surplus), 'tensor belongs', 'tensors belong')} to parts that {arch} "
-        f"has not, e.g. {', '.join(surplus[:3])}; it was written by a deeper or wider architecture of the same "
-        f"family, so name that one as ARCH@FILE.{advice}"
+        f"has not, e.g. {', '.join(surplus[:3])}; it was written by another architecture of the same "
+        f"family (deeper, wider, with other tokens or norms), so name that one as ARCH@FILE.{advice}"
     )
 
 
-def _readings(rule: str, model_state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[_Reading]:
-    """Return the readings of one rule, one for each wrapper prefix that the checkpoint's names suggest."""
-    model_names = list(model_state)
-    method = f"renamed: {rule}" if rule else "names"
-    readings = []
-    for prefix in _prefixes(tensors, model_names, plain=not rule):
-        short = {_unwrapped(name[len(prefix) :]): name for name in tensors if name.startswith(prefix)}
-        renamed = RULES[rule](list(short), model_names)
-        if renamed or not rule:
-            readings.append(_Reading(method, prefix, {short[old]: new for old, new in renamed.items()}))
-    return readings
-
-
-def _unwrapped(name: str) -> str:
-    """Remove what torch.compile and activation checkpointing put into the middle of names."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-
-
-def _prefixes(tensors: Mapping[str, Tensor], model_names: Sequence[str], *, plain: bool) -> list[str]:
-    """Return "" and the dotted beginnings of names worth trying, at most the eight most frequent ones."""
-    counts: Counter[str] = Counter()
-    endings = set(model_names)
-    for name in tensors:
-        parts = name.split(".")
-        for depth in range(1, min(5, len(parts))):
-            if not plain or _unwrapped(".".join(parts[depth:])) in endings:
-                counts[".".join(parts[:depth]) + "."] += 1
-    return ["", *(prefix for prefix, count in counts.most_common(8) if count > 1)]
-
-
 def _fit(
-    reading: _Reading, model_state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    reading: Reading, model_state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> tuple[int, int, bool, bool]:
     values = count = 0
     for old, new in reading.names.items():
@@ -171,7 +140,11 @@ def _fit(
 
 
 def _assemble(
-    reading: _Reading, model_state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], heads: Sequence[str]
+    reading: Reading,
+    model_state: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    heads: Sequence[str],
+    resize: Callable[[str, Tensor, Tensor], Tensor | None] | None = None,
 ) -> Match:
     state: dict[str, Tensor] = {}
     entries: dict[str, list[TensorMatch]] = {"matched": [], "reshaped": [], "mismatched": [], "unexpected": []}
@@ -183,6 +156,8 @@ def _assemble(
             target = model_state[new]
             entry = TensorMatch(old, new, tuple(value.shape), tuple(target.shape))
             fitted = _fitted(value, target)
+            if fitted is None and resize is not None:
+                fitted = resize(new, value, target)
             if fitted is None:
                 entries["mismatched"].append(entry)
                 continue
@@ -199,7 +174,7 @@ def _assemble(
 
 
 def _report(
-    reading: _Reading,
+    reading: Reading,
     entries: Mapping[str, list[TensorMatch]],
     ignored: list[str],
     state: Mapping[str, Tensor],
@@ -235,7 +210,7 @@ def _by_order(
     target = {name: value for name, value in model_state.items() if _counts(name)}
     fits: list[tuple[str, dict[str, str]]] = []
     refused = ""
-    for prefix in _prefixes(tensors, [], plain=False):
+    for prefix in prefixes(tensors, [], plain=False):
         body = {
             name: value
             for name, value in tensors.items()
@@ -250,7 +225,7 @@ def _by_order(
         return None, f"the parts {fits[0][0]!r} and {fits[1][0]!r} both fit"
     if not fits or refused:
         return None, refused
-    reading = _Reading("order and shape", "", fits[0][1], (ORDER_NOTE,))
+    reading = Reading("order and shape", "", fits[0][1], (ORDER_NOTE,))
     return _assemble(replace(reading, prefix=fits[0][0]), model_state, tensors, heads), ""
 
 
@@ -261,8 +236,15 @@ def _surplus(found: Match) -> list[str]:
     return [e.source or "" for e in extra] if len(extra) > (1 - MINIMUM_SHARE) * len(found.report.matched) else []
 
 
+def _decisive(found: Match) -> list[str]:
+    """Return the unexpected tensors that no network of this family may leave out, whatever they weigh."""
+    prefix = found.report.prefix
+    extra = [(e.source or "", e.target or (e.source or "")[len(prefix) :]) for e in found.report.unexpected]
+    return [source for source, name in extra if source.startswith(prefix) and name.split(".")[0] in _DECISIVE]
+
+
 def _counts(name: str) -> bool:
-    return not name.endswith(("num_batches_tracked", "relative_position_index"))
+    return not name.endswith(_CONSTANTS)
 
 
 def _fitted(value: Tensor, target: Tensor) -> Tensor | None:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from featurespace.errors import FeaturespaceError, unknown
+from featurespace.models.smp_networks import SMP, DecoderFeatures, create_smp
 from featurespace.seeding import child_seed
 
 TORCHVISION = "torchvision/"
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,41 @@ def create_network(
 ) -> nn.Module:
     """Return a network with its classifier; random weights depend on ``seed`` and ``arch`` only.
 
-    torch's global random state is left as it was. ``options`` go to timm (``num_classes``, say).
+    torch's global random state is left as it was. ``options`` go to timm (``num_classes``, say), but for
+    ``norm_eps``: {path of a part: epsilon of the norms in it}, "" for the whole network.
     """
+    eps = options.pop("norm_eps", None) or {}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(child_seed(seed, "weights", arch))
             if arch.startswith(TORCHVISION):
                 network = _create_torchvision(arch, pretrained, image_size, options)
+            elif arch.startswith(SMP):
+                network = create_smp(arch, options)
             else:
                 network = _create_timm(arch, pretrained, image_size, options)
     except FeaturespaceError:
         raise
     except Exception as error:  # whatever the library raises; the message carries its type and text
         raise _creation_failed(arch, pretrained, image_size, error) from error
+    set_norm_eps(network, eps)
     return network.eval()
+
+
+def set_norm_eps(network: nn.Module, eps: Mapping[str, float]) -> None:
+    """Set the epsilon of all norms in the named parts; "" is the whole network."""
+    for name, module in network.named_modules():
+        for part, value in eps.items():
+            if isinstance(module, _NORMS) and (not part or f"{name}.".startswith(f"{part}.")):
+                module.eps = value
+
+
+def first_convolution(network: nn.Module) -> str | None:
+    """Return the path of the convolution that sees the image."""
+    declared = getattr(network, "pretrained_cfg", {}).get("first_conv")
+    if isinstance(declared, str):
+        return declared
+    return next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
 
 
 def resize(network: nn.Module, image_size: int | tuple[int, int]) -> None:
@@ -79,7 +102,7 @@ def remove_classifier(network: nn.Module) -> dict[str, Tensor]:
     before = {name: value.detach().clone() for name, value in network.state_dict().items()}
     if isinstance(reset := getattr(network, "reset_classifier", None), MethodType):
         reset(0)
-    else:
+    elif not isinstance(network, DecoderFeatures):  # that is built without one
         name = torchvision_classifier(network)
         parent, _, last = name.rpartition(".")
         setattr(network.get_submodule(parent), last, nn.Identity())
@@ -102,6 +125,8 @@ def torchvision_classifier(network: nn.Module) -> str:
 
 def head_prefixes(network: nn.Module) -> tuple[str, ...]:
     """Return the module paths of a network's classifier, e.g. ``("fc",)``."""
+    if isinstance(network, DecoderFeatures):
+        return ("segmentation_head", "classification_head")
     declared = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     return (declared,) if isinstance(declared, str) else tuple(declared)
 
@@ -109,17 +134,21 @@ def head_prefixes(network: nn.Module) -> tuple[str, ...]:
 def preprocessing_of(network: nn.Module, arch: str, image_size: int | tuple[int, int] | None) -> Preprocessing:
     """Return what the network's own weights were trained with, at ``image_size`` if given.
 
-    A network with one input channel takes the average of the three means and deviations.
+    A network with another number of input channels takes the average of the three means and deviations for each.
     """
     if arch.startswith(TORCHVISION):
         result = _torchvision_preprocessing(arch.removeprefix(TORCHVISION))
     else:
         result = Preprocessing.from_mapping(getattr(network, "pretrained_cfg", {}))
-        channels = getattr(network, "in_chans", None) or result.input_size[0]
-        result = replace(result, input_size=(channels, *result.input_size[1:]))
-        if len(result.mean) != channels:
-            mean, std = sum(result.mean) / len(result.mean), sum(result.std) / len(result.std)
-            result = replace(result, mean=(mean,) * channels, std=(std,) * channels)
+    first = first_convolution(network)
+    convolution = dict(network.named_modules()).get(first or "")
+    # Not where pixels are rearranged before it, as focus and space-to-depth stems do.
+    known = getattr(network, "in_chans", None) or getattr(convolution, "in_channels", None)
+    channels = known if known in (1, 2, 3, 4) else result.input_size[0]
+    result = replace(result, input_size=(channels, *result.input_size[1:]))
+    if len(result.mean) != channels:
+        mean, std = sum(result.mean) / len(result.mean), sum(result.std) / len(result.std)
+        result = replace(result, mean=(mean,) * channels, std=(std,) * channels)
     if image_size is not None:
         height, width = _pair(image_size)
         result = replace(result, input_size=(result.input_size[0], height, width))
@@ -158,6 +187,8 @@ def check_arch(arch: str) -> None:
         if arch.removeprefix(TORCHVISION) not in names:
             raise unknown("architecture", arch, [TORCHVISION + name for name in names])
         return
+    if arch.startswith(SMP):
+        return  # known once it is built
     import timm
 
     if not timm.is_model(arch.split(".")[0]):
@@ -184,7 +215,29 @@ def _create_torchvision(arch: str, pretrained: bool, image_size: Any, options: d
         options = {**options, "image_size": _pair(image_size)[0]}
     if name in ("googlenet", "inception_v3"):
         options = {"init_weights": True, **options} if not pretrained else options
-    return torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
+    channels = options.pop("in_chans", 3)
+    network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
+    if channels != 3:
+        _replace_first_convolution(network, channels)
+    return network
+
+
+def _replace_first_convolution(network: nn.Module, channels: int) -> None:
+    """Let a torchvision network, which has no option for it, take another number of channels."""
+    name = first_convolution(network) or ""
+    old: Any = network.get_submodule(name)
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,
+        old.stride,
+        old.padding,
+        old.dilation,
+        old.groups,
+        old.bias is not None,
+    )
+    parent, _, last = name.rpartition(".")
+    setattr(network.get_submodule(parent), last, new)
 
 
 def _torchvision_preprocessing(name: str) -> Preprocessing:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 Rule = Callable[[Sequence[str], Sequence[str]], dict[str, str]]
 
-_RESNET_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 _TV_VIT = (
     (r"class_token$", "cls_token"),
     (r"conv_proj\.", "patch_embed.proj."),
@@ -60,14 +59,6 @@ def same_names(names: Sequence[str], model_names: Sequence[str]) -> dict[str, st
     return {name: name for name in names}
 
 
-def resnet_children(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]:
-    """``Sequential(*resnet.children())``, as in lightly and many SimCLR codes: 0 is conv1, 4 is layer1."""
-    if not any(name.startswith("layer1.") for name in model_names):
-        return {}
-    split = {name: name.partition(".") for name in names}
-    return {name: f"{_RESNET_CHILDREN[a]}.{b}" for name, (a, dot, b) in split.items() if dot and a in _RESNET_CHILDREN}
-
-
 def torchvision_vit(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]:
     """Layout of torchvision's VisionTransformer."""
     if not any("encoder_layer_0." in name for name in names):
@@ -111,8 +102,8 @@ def torchvision_convnext(names: Sequence[str], model_names: Sequence[str]) -> di
 
 
 def torchvision_swin(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]:
-    """Layout of torchvision's Swin; the table of relative positions' index is a constant that timm does not store."""
-    if not any(name.endswith(".relative_position_bias_table") for name in names):
+    """Layout of torchvision's Swin, both versions; the index of relative positions is a constant that timm does not store."""
+    if not any(name.endswith((".relative_position_bias_table", ".cpb_mlp.0.weight")) for name in names):
         return {}
     renamed = {}
     for name in names:
@@ -127,6 +118,7 @@ def torchvision_swin(names: Sequence[str], model_names: Sequence[str]) -> dict[s
             renamed[name] = f"layers.{int(found[1]) // 2}.downsample.{found[2]}"
         else:
             rest = found[2].replace(".mlp.0.", ".mlp.fc1.").replace(".mlp.3.", ".mlp.fc2.")
+            rest = re.sub(r"\.qkv\.bias\[(.)\]$", r".\1_bias", rest)
             renamed[name] = f"layers.{int(found[1]) // 2}.blocks.{rest}"
     return renamed
 
@@ -205,23 +197,3 @@ def _substitute(name: str, first: Sequence[tuple[str, str]], inner: Sequence[tup
     for pattern, new in inner:
         name = re.sub(pattern, new, name)
     return name
-
-
-RULES: dict[str, Rule] = {
-    "": same_names,
-    "efficientnet_pytorch to timm": efficientnet_pytorch,
-    "children of a resnet by number": resnet_children,
-    "torchvision mobilenet/efficientnet to timm": torchvision_mbconv,
-    "torchvision convnext to timm": torchvision_convnext,
-    "torchvision vit to timm": torchvision_vit,
-    "torchvision swin to timm": torchvision_swin,
-    "torchvision regnet to timm": torchvision_regnet,
-}
-
-# Where the weights belong but the arithmetic differs a little, measured on random weights.
-NOTES = {
-    "torchvision mobilenet/efficientnet to timm": (
-        "timm's network may differ from torchvision's in padding or in the epsilon of BatchNorm (features of "
-        "MobileNet V3 by 0.03 %); torchvision/NAME@FILE is exact"
-    ),
-}

@@ -26,7 +26,8 @@ class MatchReport:
     ``reshaped`` are loaded after a change of shape (position embeddings, a linear layer as 1x1 convolution)
     and also count as loaded; ``mismatched`` have the right name and another shape, and were not loaded.
     Shares are of the backbone: ``share_of_parameters`` by number of values, ``share_of_tensors`` by number of
-    tensors; running statistics count, ``num_batches_tracked`` does not.
+    tensors; running statistics count, ``num_batches_tracked`` does not. ``layout`` names whose names the file
+    has, where that is known.
     """
 
     method: str
@@ -40,6 +41,7 @@ class MatchReport:
     share_of_parameters: float
     share_of_tensors: float
     notes: tuple[str, ...] = ()
+    layout: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
@@ -59,6 +61,7 @@ class MatchReport:
         parts = [
             f"{loaded} of {loaded + total} backbone tensors matched ({self.share_of_parameters:.2%} of the values)",
             f"by {self.method}" + (f" without the prefix {self.prefix!r}" if self.prefix else ""),
+            *([f"layout {self.layout}"] if self.layout else []),
         ]
         parts += [
             f"{len(entries)} {word}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from featurespace.errors import FeaturespaceError, needs_extra
 from featurespace.models.load import Model
+from featurespace.models.networks import set_norm_eps
 from featurespace.seeding import child_seed
 
 ENCODER = "encoder.model."
@@ -32,6 +33,12 @@ def build_unet(model: Model, classes: int, *, seed: int = 0) -> nn.Module:
         raise FeaturespaceError(
             f"{model.arch} is no network of timm, over which U-Nets are built; name timm's of that kind"
         )
+    odd = [name for name in model.options if name not in ("in_chans", "norm_eps", "img_size")]
+    if odd:
+        raise FeaturespaceError(
+            f"{model.spec} is {model.arch} built with {odd[0]}={model.options[odd[0]]!r}, of which no U-Net can be built; name "
+            "the timm network that has it by itself (tf_..., ..._quickgelu_...)"
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(child_seed(seed, "decoder", model.arch))
@@ -45,6 +52,7 @@ def build_unet(model: Model, classes: int, *, seed: int = 0) -> nn.Module:
         ) from error
     weights = model.network.state_dict()
     encoder = network.encoder.model
+    set_norm_eps(encoder, model.options.get("norm_eps") or {})
     encoder.load_state_dict({name: weights[plain_name(name, weights)] for name in encoder.state_dict()})
     return network
 

@@ -16,10 +16,10 @@ CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar", "
 FEATURE_SUFFIXES = (".npz", ".csv", ".parquet")
 GRAMMAR = (
     "a model is [LABEL=]ARCH@FILE, ARCH:pretrained, ARCH@random, FILE (written by featurespace), "
-    "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME in place of ARCH, or a .npz, .csv or .parquet table"
+    "hf-hub:OWNER/NAME, local-dir:DIR, torchvision/NAME or smp/KIND-ENCODER in place of ARCH, or a .npz, .csv or .parquet table"
 )
 _LABEL = re.compile(r"[A-Za-z0-9._+-]+")
-_ARCH = re.compile(r"(torchvision/)?[A-Za-z0-9_.+-]+")
+_ARCH = re.compile(r"(torchvision/|smp/)?[A-Za-z0-9_.+-]+")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, s
 
 def _is_path(rest: str) -> bool:
     suffix = Path(rest).suffix.lower()
-    has_folder = not rest.startswith("torchvision/") and ("/" in rest or "\\" in rest)
+    has_folder = not rest.startswith(("torchvision/", "smp/")) and ("/" in rest or "\\" in rest)
     return has_folder or suffix in CHECKPOINT_SUFFIXES + FEATURE_SUFFIXES or bool(suffix and os.path.isfile(rest))
 
 

@@ -205,5 +205,6 @@ def _manifest(config: FinetuneConfig, prepared: _Prepared, metrics: dict[str, fl
         "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
         "metrics": {f"test_{key}": value for key, value in metrics.items()} | {"train_loss": loss} | counts,
         "finished": now(), "featurespace_version": featurespace.__version__,
+        **({"options": dict(model.options)} if model.options else {}),
         **{key: form[key] for key in ("input_size", "mean", "std", "interpolation")},
     }  # fmt: skip

@@ -143,5 +143,6 @@ def _manifest(config: PretrainConfig, model: Model, data: list[ImageData], last:
         "parent": {"spec": config.model, "weights_sha256": model.weights_hash},
         "metrics": last, "finished": now(),
         "featurespace_version": featurespace.__version__,
+        **({"options": dict(model.options)} if model.options else {}),
         **{key: form[key] for key in ("input_size", "mean", "std", "interpolation")},
     }  # fmt: skip

@@ -98,7 +98,7 @@ def test_lightly_numbers_the_children_of_a_resnet(resnet18):
         first, _, rest = name.partition(".")
         tensors[f"backbone.{numbers[first]}.{rest}"] = value
     found = match(resnet18, tensors)
-    assert found.report.method == "renamed: children of a resnet by number"
+    assert found.report.method == "renamed: children by number"
     assert all(found.state[name] is value for name, value in resnet18.items())
 
 

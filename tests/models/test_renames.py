@@ -4,23 +4,11 @@ import pytest
 import timm
 import torch
 import torchvision
+from models.laid_out import lively
 
-from featurespace.models.load import match_network
+from featurespace.models.fitting import match_network
 from featurespace.models.networks import create_network, head_prefixes, remove_classifier
 from featurespace.models.renames import natural
-
-
-def lively(network):
-    """Give every tensor values of its own, at a scale that keeps signals alive, so that an exchange shows."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in network.state_dict().items():
-        if value.ndim >= 2 and "layer_scale" not in name:
-            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
-        elif name.endswith("running_var"):
-            value.uniform_(0.8, 1.2, generator=generator)
-        elif value.is_floating_point():
-            value.normal_(float(name.endswith("weight")), 0.2, generator=generator)
-    return network
 
 
 @pytest.mark.parametrize(
@@ -30,7 +18,6 @@ def lively(network):
         ("torchvision/densenet121", "densenet121", 32, 1e-3),
         ("torchvision/efficientnet_b0", "efficientnet_b0", 64, 1e-3),
         ("torchvision/mobilenet_v2", "mobilenetv2_100", 64, 1e-3),
-        ("torchvision/mobilenet_v3_small", "mobilenetv3_small_100", 64, 5e-2),  # another epsilon in BatchNorm
         ("torchvision/convnext_tiny", "convnext_tiny", 32, 1e-3),
         ("torchvision/regnet_y_400mf", "regnety_004", 32, 1e-3),
     ],
@@ -66,15 +53,6 @@ def check_same_features(theirs, ours, side, tolerance):
     between = float((expected[0] - expected[1]).abs().max())
     assert between > 1e-4 * float(expected.abs().max())
     assert float((expected - got).abs().max()) <= tolerance * between
-
-
-def test_a_rule_with_a_caveat_notes_it():
-    ours = create_network("mobilenetv3_small_100")
-    remove_classifier(ours)
-    tensors = create_network("torchvision/mobilenet_v3_small").state_dict()
-    report = match_network(ours, tensors, heads=(), where="x", arch="mobilenetv3_small_100").report
-    assert "torchvision/NAME@FILE is exact" in report.notes[0]
-    assert [entry.source for entry in report.reshaped] == ["classifier.0.weight"]
 
 
 def test_numbers_sort_as_numbers():

@@ -1,0 +1,1 @@
+"""Layouts of other libraries: what they call the tensors that timm has too."""
