@@ -64,6 +64,8 @@ def create_network(
             if arch.startswith(TORCHVISION):
                 network = _create_torchvision(arch, pretrained, image_size, options)
             elif arch.startswith(SMP):
+                if pretrained:
+                    raise FeaturespaceError(f"{arch} has no weights of its own; write {arch}@FILE, or {arch}@random")
                 network = create_smp(arch, options)
             else:
                 network = _create_timm(arch, pretrained, image_size, options)
@@ -112,6 +114,11 @@ def remove_classifier(network: nn.Module) -> dict[str, Tensor]:
 
 def torchvision_classifier(network: nn.Module) -> str:
     """Return the path of the last linear layer (or convolution) of a torchvision network's head."""
+    if isinstance(network, DecoderFeatures):
+        raise FeaturespaceError(
+            "a segmentation network takes no classifier; name the network of its encoder (resnet18@FILE), or finetune for "
+            "segmentation"
+        )
     for head in ("fc", "classifier", "heads", "head"):
         if hasattr(network, head):
             found = [n for n, m in network.get_submodule(head).named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]

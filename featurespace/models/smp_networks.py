@@ -39,7 +39,8 @@ def create_smp(arch: str, options: dict[str, Any]) -> nn.Module:
         import segmentation_models_pytorch as smp
     except ImportError as error:
         raise needs_extra(arch, "segmentation-models-pytorch", "train") from error
-    kinds = {each.__name__: each for each in smp.MODEL_ARCHITECTURES}
+    base = smp.base.SegmentationModel
+    kinds = {name: each for name, each in vars(smp).items() if isinstance(each, type) and issubclass(each, base)}
     if kind not in kinds or not encoder:
         hint = "write smp/KIND-ENCODER, as in smp/Unet-resnet18"
         raise unknown("kind of segmentation network", kind, list(kinds), where="segmentation-models-pytorch", hint=hint)

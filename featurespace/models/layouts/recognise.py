@@ -74,7 +74,14 @@ def told(
             notes.append(f"{entry.target} resampled from {shape_text(old)} to {shape_text(new)}")
     types = Counter(str(value.dtype).removeprefix("torch.") for value in checkpoint.tensors.values())
     notes += [f"{word} weights are used as float32" for word in ("float16", "bfloat16", "float64") if word in types]
-    notes += open_questions(layout, arch, options)
+    if not arch.startswith("smp/") and any(
+        re.search(r"(^|\.)decoder\.(aspp|0\.convs)\.", n) for n in checkpoint.tensors
+    ):
+        notes.append(
+            f"DeepLab widens the last convolutions of its encoder, {arch} does not; smp/DeepLabV3Plus-ENCODER does"
+        )
+    if not checkpoint.metadata.get("manifest"):  # what featurespace wrote was trained in the network that it names
+        notes += open_questions(layout, arch, options)
     return replace(report, layout=layout or _code(checkpoint, arch, report), notes=tuple(_few(notes)))
 
 

@@ -35,6 +35,7 @@ RULES: dict[str, Rule] = {
     "DINOv2": towers.DINOV2,
     "VISSL RegNet": towers.VISSL_REGNET,
     "featurespace U-Net": towers.unet_over_backbone,
+    "segmentation_models_pytorch": towers.flattened_stages,
 }
 
 

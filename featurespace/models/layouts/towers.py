@@ -85,3 +85,9 @@ def unet_over_backbone(names: Sequence[str], model_names: Sequence[str]) -> dict
         if found is not None:
             renamed[name] = found
     return renamed
+
+
+def flattened_stages(names: Sequence[str], model_names: Sequence[str]) -> dict[str, str]:
+    """An encoder of timm inside segmentation-models-pytorch, where a list of stages is flattened to ``stages_0``."""
+    renamed = {name: re.sub(r"^([a-z]+)_(\d+)\.", r"\1.\2.", name) for name in names}
+    return renamed if any(old != new and new in model_names for old, new in renamed.items()) else {}
