@@ -1,5 +1,6 @@
 """What the tests of layouts share: weights that tell exchanges, and features compared."""
 
+import pytest
 import torch
 
 from featurespace.models import load_model, parse_model_spec
@@ -33,3 +34,8 @@ def assert_same(got, expected, tolerance=1e-5):
     scale = float(expected.abs().max())
     assert float((expected[0] - expected[1]).abs().max()) > 1e-3 * scale
     assert float((got - expected).abs().max()) <= tolerance * scale
+
+
+def slow(*values):
+    """A case that the quick suite leaves out: alike others, or of a larger network."""
+    return pytest.param(*values, marks=pytest.mark.slow)

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from models.laid_out import assert_same, images, lively, load
+from models.laid_out import assert_same, images, lively, load, slow
 
 from featurespace.features.extract import ExtractOptions, store_key
 from featurespace.models import build_classifier, untrained_control, write_checkpoint
@@ -89,14 +89,14 @@ def lukemelas(state):
 @pytest.mark.parametrize(
     ("arch", "said"),
     [
-        ("efficientnet_b0", "tf_efficientnet_b0 has the same tensors and computes otherwise (TensorFlow's padding"),
+        slow("efficientnet_b0", "tf_efficientnet_b0 has the same tensors and computes otherwise (TensorFlow's padding"),
         ("tf_efficientnet_b0", "efficientnet_b0 has the same tensors and computes otherwise (symmetric padding"),
         ("tf_efficientnet_lite0", "efficientnet_lite0 has the same tensors"),
         ("resnet50", "strides in its 3x3 convolutions (v1.5)"),
         ("resnet18", ""),
-        ("inception_v3", "whether pixels were scaled to -1..1"),
+        slow("inception_v3", "whether pixels were scaled to -1..1"),
         ("vit_tiny_patch16_224", ""),
-        ("resnet50.a1_in1k", "strides in its 3x3 convolutions (v1.5)"),
+        slow("resnet50.a1_in1k", "strides in its 3x3 convolutions (v1.5)"),
     ],
 )
 def test_what_a_file_of_timm_s_names_leaves_open(tmp_path, arch, said):
@@ -107,8 +107,17 @@ def test_what_a_file_of_timm_s_names_leaves_open(tmp_path, arch, said):
     assert said in notes and bool(notes) == bool(said)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("prefix", ["", "encoder.", "unet.backbone."])
+@pytest.mark.parametrize(
+    ("prefix", "nested"),
+    [
+        ("", False),
+        ("unet.backbone.", True),
+        slow("", True),
+        slow("encoder.", False),
+        slow("encoder.", True),
+        slow("unet.backbone.", False),
+    ],
+)
 def test_files_of_the_published_study(tmp_path, nested, prefix):
     """encoder_pretrained.tar has torchvision's names; finetuned_model.tar has them behind encoder. or unet.backbone."""
     network = lively(torchvision.models.resnet18())

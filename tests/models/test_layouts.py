@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from models.laid_out import assert_same, images, lively, load
+from models.laid_out import assert_same, images, lively, load, slow
 from oracles import layouts as oracle
 from safetensors.torch import save_file
 
@@ -16,25 +16,27 @@ from featurespace.errors import FeaturespaceError
 from featurespace.models.networks import remove_classifier
 
 SMALL = [
-    ("resnet18", "resnet18", 32), ("densenet121", "densenet121", 32), ("efficientnet_b0", "efficientnet_b0", 64),
-    ("efficientnet_b0", "tf_efficientnet_b0", 63), ("mobilenet_v2", "mobilenetv2_100", 64),
-    ("mobilenet_v3_small", "mobilenetv3_small_100", 64), ("mobilenet_v3_small", "tf_mobilenetv3_small_100", 63),
-    ("mnasnet0_5", "mnasnet_050", 64), ("regnet_y_400mf", "regnety_004", 32), ("regnet_x_400mf", "regnetx_004_tv", 32),
+    ("resnet18", "resnet18", 32), ("mobilenet_v2", "mobilenetv2_100", 64), ("efficientnet_b0", "tf_efficientnet_b0", 63),
+    ("mobilenet_v3_small", "mobilenetv3_small_100", 64), ("mnasnet0_5", "mnasnet_050", 64), ("regnet_y_400mf", "regnety_004", 32),
 ]  # fmt: skip
 LARGE = [
     ("resnet50", "resnet50", 32), ("wide_resnet50_2", "wide_resnet50_2", 32), ("resnext50_32x4d", "resnext50_32x4d", 32),
+    ("densenet121", "densenet121", 32), ("efficientnet_b0", "efficientnet_b0", 64),
+    ("mobilenet_v3_small", "tf_mobilenetv3_small_100", 63), ("regnet_x_400mf", "regnetx_004_tv", 32),
     ("mobilenet_v3_large", "mobilenetv3_large_100", 64), ("efficientnet_v2_s", "efficientnetv2_s", 64),
     ("efficientnet_v2_s", "tf_efficientnetv2_s", 63), ("convnext_tiny", "convnext_tiny", 32),
     ("swin_t", "swin_tiny_patch4_window7_224", 224), ("swin_v2_t", "swinv2_tiny_window8_256", 256),
     ("vit_b_32", "vit_base_patch32_224", 224), ("vgg11", "vgg11", 64), ("vgg11_bn", "vgg11_bn", 64),
     ("inception_v3", "inception_v3", 96),
 ]  # fmt: skip
-THEMSELVES = ["squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "mobilenet_v3_small", "resnet18", "googlenet"]
+THEMSELVES = [
+    "squeezenet1_1",
+    "mnasnet0_5",
+    *map(slow, ("shufflenet_v2_x0_5", "mobilenet_v3_small", "resnet18", "googlenet")),
+]
 
 
-@pytest.mark.parametrize(
-    ("theirs", "arch", "side"), SMALL + [pytest.param(*each, marks=pytest.mark.slow) for each in LARGE]
-)
+@pytest.mark.parametrize(("theirs", "arch", "side"), SMALL + [slow(*each) for each in LARGE])
 def test_torchvision_in_timm(tmp_path, theirs, arch, side):
     network = torchvision_network(theirs)
     torch.save(network.state_dict(), tmp_path / "x.pth")
@@ -170,8 +172,15 @@ def test_a_transformer_finetuned_on_the_average_of_its_patches(tmp_path):
         assert_same(model.network(images(160)), network(images(160)))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "efficientnet_b0"])
-@pytest.mark.parametrize("prefix", ["backbone.", "module.backbone."])
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("resnet18", "backbone."),
+        ("mobilenet_v2", "module.backbone."),
+        slow("densenet121", "backbone."),
+        slow("efficientnet_b0", ""),
+    ],
+)
 def test_children_of_a_torchvision_network_by_number(tmp_path, name, prefix):
     """lightly and RadImageNet: Sequential(*network.children()[:-1])."""
     arch = {"mobilenet_v2": "mobilenetv2_100"}.get(name, name)
@@ -196,7 +205,7 @@ def test_children_of_inception_by_number(tmp_path):
         assert_same(model.network(images(96)), network(images(96)))
 
 
-@pytest.mark.parametrize("method", ["SimCLR", "MoCo", "BYOL"])
+@pytest.mark.parametrize("method", ["MoCo", slow("SimCLR"), slow("BYOL")])
 def test_modules_of_lightly(tmp_path, method):
     """A LightningModule as lightly's documentation writes it: a backbone of children, and heads from the library."""
     heads = pytest.importorskip("lightly.models.modules.heads")
@@ -272,8 +281,11 @@ def test_damaged_shards_are_named(tmp_path):
         load(f"test_resnet@{index}")
 
 
-@pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "torchvision/resnet18", "densenet121"])
+@pytest.mark.parametrize(
+    ("arch", "channels"),
+    [("test_resnet", 1), ("test_resnet", 4), ("test_vit", 1), ("test_vit", 4), ("torchvision/resnet18", 1)]
+    + [slow("torchvision/resnet18", 4), slow("densenet121", 1), slow("densenet121", 4)],
+)
 def test_other_input_channels(tmp_path, arch, channels):
     if arch.startswith("torchvision/"):
         network = torchvision.models.resnet18()

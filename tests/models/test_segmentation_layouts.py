@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
-from models.laid_out import assert_same, images, lively, load
+from models.laid_out import assert_same, images, lively, load, slow
 
 from featurespace.errors import FeaturespaceError
 from featurespace.models import build_classifier, capture, select_layers, untrained_control, write_checkpoint
@@ -23,9 +23,9 @@ def written(tmp_path, kind, encoder, **options):
 @pytest.mark.parametrize(
     ("kind", "encoder", "arch"),
     [
-        ("Unet", "resnet18", "resnet18"), ("FPN", "resnet18", "resnet18"), ("Unet", "tu-resnet18", "resnet18"),
-        ("Unet", "densenet121", "densenet121"), ("Unet", "efficientnet-b0", "tf_efficientnet_b0"),
-        ("UnetPlusPlus", "mobilenet_v2", "mobilenetv2_100"),
+        ("Unet", "resnet18", "resnet18"), slow("FPN", "resnet18", "resnet18"), slow("Unet", "tu-resnet18", "resnet18"),
+        slow("Unet", "densenet121", "densenet121"), ("Unet", "efficientnet-b0", "tf_efficientnet_b0"),
+        slow("UnetPlusPlus", "mobilenet_v2", "mobilenetv2_100"),
     ],
 )  # fmt: skip
 def test_the_encoder_alone(tmp_path, kind, encoder, arch):
@@ -57,10 +57,10 @@ def test_flattened_stages_of_an_encoder(tmp_path):
     ("kind", "encoder"),
     [
         ("Unet", "resnet18"),
-        ("FPN", "resnet18"),
+        slow("FPN", "resnet18"),
         ("DeepLabV3Plus", "resnet18"),
-        ("Unet", "efficientnet-b0"),
-        ("Linknet", "tu-resnet18"),
+        slow("Unet", "efficientnet-b0"),
+        slow("Linknet", "tu-resnet18"),
     ],
 )
 def test_the_decoder_by_name(tmp_path, kind, encoder):
@@ -105,7 +105,7 @@ def test_a_grey_segmentation_network_and_its_control(tmp_path):
     assert control.arch == model.arch and control.weights_hash != model.weights_hash
 
 
-@pytest.mark.parametrize("arch", ["test_resnet", "convnext_atto"])
+@pytest.mark.parametrize("arch", ["test_resnet", slow("convnext_atto")])
 def test_a_unet_that_featurespace_wrote_by_its_decoder(tmp_path, arch):
     torch.save(lively(timm.create_model(arch)).state_dict(), tmp_path / "start.pt")
     start = load(f"{arch}@{tmp_path / 'start.pt'}")
