@@ -34,7 +34,10 @@ DEFAULT_ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry")
 ANALYSES = (*DEFAULT_ANALYSES, "weights")
 
 ANALYZE = {
-    "layers": Option("blocks", "Layers to compare: blocks, stages, or module paths and globs, separated by commas."),
+    "layers": Option(
+        "blocks",
+        "Layers to compare, separated by commas: blocks, stages, module paths and globs, or depths such as 50%.",
+    ),
     "pool": Option("avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened)."),
     "only": Option(
         None,

@@ -16,8 +16,8 @@ from featurespace.errors import FeaturespaceError
 from featurespace.files import write_atomic, write_json
 from featurespace.models.facts import training_facts
 from featurespace.models.manifest import KEY, REQUIRED, read_manifest, safetensors_header
-from featurespace.models.unpickling import TRUSTED, load_pickle
 from featurespace.models.shards import SUFFIX, read_shards
+from featurespace.models.unpickling import TRUSTED, load_pickle
 
 __all__ = ["CheckpointTensors", "read_manifest", "read_tensors", "write_checkpoint"]
 

@@ -44,7 +44,7 @@ def select_layers(network: nn.Module, selection: str | Sequence[str], example: T
     ----------
     network : without its classifier, so that its output is the pooled feature
     selection : ``blocks``, ``stages``, names and globs (``layer1.*``; a star also crosses dots), in a list or
-        separated by commas; ``pooled`` is the network's own output, ``relu:1`` the second call of ``relu``
+        separated by commas; ``50%`` is the block at that depth, ``pooled`` is the network's own output, ``relu:1`` the second call of ``relu``
     example : (2, C, H, W) images; two, because a batch axis of one is easily mistaken for another
     """
     if example.shape[0] < 2:
@@ -85,6 +85,8 @@ def _expand(
         return set(_blocks(network, visits, example)) | {POOLED}
     if word == "stages":
         return set(stage_names(network, example)) | {POOLED}
+    if word.endswith("%"):
+        return {_at_depth(word, [name for name in layers if name in {*_blocks(network, visits, example), POOLED}])}
     calls: dict[str, list[str]] = {}
     for layer in layers.values():
         calls.setdefault(layer.module or POOLED, []).append(layer.name)
@@ -107,6 +109,19 @@ def _expand(
             f"{shape}, as for windows of attention); choose the block that holds it. {_hint(network)}"
         )
     return names
+
+
+def _at_depth(word: str, names: Sequence[str]) -> str:
+    """Return the layer nearest to a share of the depth, from the stem (0%) to the pooled output (100%), as figures draw it."""
+    try:
+        share = float(word[:-1]) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise FeaturespaceError(
+            f"layer {word!r} is no depth; write 0% (the stem) to 100% (the pooled output), as in 50%"
+        )
+    return names[int(share * (len(names) - 1) + 0.5)]
 
 
 def _blocks(network: nn.Module, visits: Sequence[Visit], example: Tensor) -> list[str]:

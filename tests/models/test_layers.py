@@ -167,6 +167,17 @@ def test_tracing_leaves_the_network_as_it_was():
     assert not any(module._forward_hooks for module in network.modules())
 
 
+def test_shares_of_the_depth_are_blocks_of_networks_of_any_depth():
+    names = [layer.name for layer in select_layers(backbone("test_resnet"), "blocks", images(32))]
+    for share, place in ((0, 0), (100, -1), (50, len(names) // 2)):
+        assert [each.name for each in select_layers(backbone("test_resnet"), f"{share}%", images(32))] == [names[place]]
+    found = [layer.name for layer in select_layers(backbone("test_vit"), "100%,0%,50%", images(160))]
+    assert len(found) == 3 and found[-1] == "pooled" and "blocks." in found[1]
+    for word in ("101%", "half%", "nan%"):
+        with pytest.raises(FeaturespaceError, match=f"layer '{word}' is no depth; write 0% .the stem. to 100%"):
+            select_layers(backbone("test_resnet"), word, images(32))
+
+
 def test_names_globs_and_calls_in_order_of_execution():
     network, example = Odd(), images(8)
 
