@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from featurespace.config import AnalyzeConfig
+from featurespace.config import AnalyzeConfig, make_config
+from featurespace.errors import FeaturespaceError
 from featurespace.training.settings import FinetuneConfig, Noise, PretrainConfig
 
 GIVEN_BY_GRID = (
@@ -127,16 +128,18 @@ class StudyConfig(BaseModel):
     @field_validator("analyze")
     @classmethod
     def _known_options(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        given = {"models", "arms", "out", "into"}
-        known = sorted({*AnalyzeConfig.model_fields, "only", "tasks", "pretrainings"} - given)
+        given = dict.fromkeys(("models", "arms", "out", "into", "begun_with"), "the study gives it")
+        given["trust"] = "which only a command line can give"
+        known = sorted({*AnalyzeConfig.model_fields, "only", "tasks", "pretrainings"} - set(given))
         for key in value or {}:
             if key not in known:
-                why = (
-                    "the study gives it"
-                    if key in given
-                    else "which is no option of it; allowed are " + ", ".join(known)
-                )
+                why = given.get(key, "which is no option of it; allowed are " + ", ".join(known))
                 raise ValueError(f"analyze has the key {key!r}, {why}")
+        options = {key: each for key, each in (value or {}).items() if key not in ("tasks", "pretrainings")}
+        try:
+            make_config(**{"models": ("start", "finetuned"), "data": ("images=there",)} | options)
+        except FeaturespaceError as error:
+            raise ValueError(f"analyze: {error}") from None
         return value
 
     @model_validator(mode="after")
@@ -162,15 +165,6 @@ class StudyConfig(BaseModel):
                     )
             if "data" not in keys:
                 raise ValueError(f"task {name!r} has no data; write data: LABEL=PATH")
-        return value
-
-    @field_validator("analyze")
-    @classmethod
-    def _no_trust(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value and "trust" in value:
-            raise ValueError(
-                "analyze has the key 'trust', which only a command line can give; save weights without code"
-            )
         return value
 
     @field_validator("defaults")
