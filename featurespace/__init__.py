@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from featurespace.analyze import analyze
     from featurespace.comparing import compare
     from featurespace.errors import FeaturespaceError
+    from featurespace.exploration import load
     from featurespace.exporting import export
     from featurespace.extraction import extract
     from featurespace.indexing import index
     from featurespace.overlap import leakage
-    from featurespace.run import Run, load, save_figure
+    from featurespace.run import Run, save_figure
     from featurespace.studying import study
     from featurespace.training.finetune import finetune
     from featurespace.training.pretrain import pretrain
@@ -37,7 +38,7 @@ _HOMES = {
     "finetune": "featurespace.training.finetune",
     "index": "featurespace.indexing",
     "leakage": "featurespace.overlap",
-    "load": "featurespace.run",
+    "load": "featurespace.exploration",
     "pretrain": "featurespace.training.pretrain",
     "save_figure": "featurespace.run",
     "study": "featurespace.studying",

@@ -29,7 +29,7 @@ ORDER = [
     {"plan"},
     {"inputs"},
     {"viewing", "overlap"},
-    {"analyze", "comparing", "exporting", "indexing", "inspection"},
+    {"analyze", "comparing", "exploration", "exporting", "indexing", "inspection"},
     {"studying"},
     {"demo", "extraction"},
     {"arguments"},

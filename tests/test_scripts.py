@@ -20,6 +20,7 @@ from featurespace.studying import read_study
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
 TRAINS = ROOT / "analyses" / "does_pretraining_pay.py"  # makes a directory of its own
+MOVES = ROOT / "analyses" / "how_does_cka_move_during_training.py"
 PAPER = ROOT / "analyses" / "miniature.py"  # trains a grid
 STUDY = ROOT / "analyses" / "published_study.py"  # reads logs
 OF_COMPARISONS = [
@@ -52,6 +53,16 @@ def test_the_one_that_trains_runs_and_goes_on(tmp_path):
         subprocess.run([sys.executable, TRAINS], check=True, capture_output=True, env=environment)
     table = pd.read_csv(tmp_path / "does_pretraining_pay.csv")
     assert len(table) == 12 and set(table["verdict"]) == {"no test"}  # one seed shows nothing
+
+
+@pytest.mark.slow
+def test_the_trajectory_of_a_training(tmp_path):
+    environment = {**os.environ, "RUN": str(tmp_path), "EPOCHS": "2"}
+    subprocess.run([sys.executable, MOVES], check=True, capture_output=True, env=environment)
+    table = pd.read_csv(tmp_path / f"{MOVES.stem}.csv")
+    away = table[(table["reference"] == "start") & (table["layer"] == "pooled")].set_index("epoch")["value"]
+    assert set(away.index) == {1, 2} and away[2] < away[1] < 1  # further from the start with every epoch
+    assert (tmp_path / "trajectory.pdf").stat().st_size > 1000
 
 
 @pytest.mark.slow
@@ -183,7 +194,11 @@ def test_figures_of_a_comparison(script, small_comparison, tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    [each for each in SCRIPTS if each not in (TRAINS, PAPER, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)],
+    [
+        each
+        for each in SCRIPTS
+        if each not in (TRAINS, MOVES, PAPER, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_it_runs(script, small_run, tmp_path):

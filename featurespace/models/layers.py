@@ -44,7 +44,8 @@ def select_layers(network: nn.Module, selection: str | Sequence[str], example: T
     ----------
     network : without its classifier, so that its output is the pooled feature
     selection : ``blocks``, ``stages``, names and globs (``layer1.*``; a star also crosses dots), in a list or
-        separated by commas; ``50%`` is the block at that depth, ``pooled`` is the network's own output, ``relu:1`` the second call of ``relu``
+        separated by commas; ``50%`` is the block at that depth, ``pooled`` is the network's own output, ``relu:1`` the second
+        call of ``relu``
     example : (2, C, H, W) images; two, because a batch axis of one is easily mistaken for another
     """
     if example.shape[0] < 2:

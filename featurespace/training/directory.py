@@ -47,6 +47,12 @@ def made(config: TrainingConfig, train: Callable[[Path], None], progress: Progre
         return file
 
 
+def snapshot(config: TrainingConfig, epoch: int) -> Path | None:
+    """Return the file of the checkpoint that is kept of an epoch, None where none is, or another process writes it."""
+    due = config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs and not process_rank()
+    return config.out / f"epoch_{epoch:04d}.safetensors" if due else None
+
+
 def _claim(config: TrainingConfig) -> None:
     file, schema = config.out / "config.yaml", type(config)
     if file.exists():

@@ -181,6 +181,10 @@ def _scores(prepared: _Prepared, config: FinetuneConfig) -> Callable[[int, Any],
         if len(rows):
             found = {f"val_{key}": value for key, value in module.results(batches, rows)[1].items()}
         module.keep(epoch, found)
+        file = directory.snapshot(config, epoch)
+        if file:
+            about = _manifest(config, prepared, {}, 0.0) | {"metrics": {"epoch": epoch, **found}}
+            write_checkpoint(file, module.network_state(), about)
         return found
 
     return scores

@@ -128,11 +128,18 @@ def _refuse_unlabelled(data: list[ImageData], targets: np.ndarray, classes: np.n
 
 
 def _scores(prepared: _Prepared, config: PretrainConfig) -> Callable[[int, Any], dict[str, float]]:
-    if not config.online_every:
-        return lambda epoch, module: {}
-    online = Online(prepared.batches.pixels, seed=config.seed)
-    due = [epoch for epoch in range(1, config.epochs + 1) if epoch % config.online_every == 0 or epoch == config.epochs]
-    return lambda epoch, module: online.scores(module) if epoch in due else {}
+    online = Online(prepared.batches.pixels, seed=config.seed) if config.online_every else None
+
+    def scores(epoch: int, module: PretrainingMethod) -> dict[str, float]:
+        due = online and (epoch % config.online_every == 0 or epoch == config.epochs)
+        found = online.scores(module) if online and due else {}
+        file = directory.snapshot(config, epoch)
+        if file:
+            state = {name: value.cpu() for name, value in module.backbone_state().items()}
+            write_checkpoint(file, state, _manifest(config, prepared.model, prepared.data, {"epoch": epoch, **found}))
+        return found
+
+    return scores
 
 
 def _manifest(config: PretrainConfig, model: Model, data: list[ImageData], last: dict[str, float]) -> dict[str, Any]:

@@ -60,6 +60,11 @@ class TrainingConfig(BaseModel):
     save_minutes: float = Field(
         default=10, ge=0, description="Time between two saved states, from which a rerun goes on."
     )
+    snapshots: int = Field(
+        default=0,
+        ge=0,
+        description="Epochs between two checkpoints that are kept beside the last one, epoch_0005 say; 0: none.",
+    )
     loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = Field(
         default=("csv", "tensorboard"), description="Where curves go beside curves.csv: tensorboard, wandb, mlflow."
     )
@@ -99,7 +104,18 @@ class TrainingConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes a training another one; the rest may differ between two commands on one directory."""
-        free = {"out", "device", "devices", "nodes", "threads", "workers", "cache", "save_minutes", "loggers"}
+        free = {
+            "out",
+            "device",
+            "devices",
+            "nodes",
+            "threads",
+            "workers",
+            "cache",
+            "save_minutes",
+            "loggers",
+            "snapshots",
+        }
         return self.model_dump(mode="json", exclude=free)
 
 

@@ -155,6 +155,19 @@ def test_a_part_of_a_network_may_be_frozen(tmp_path, two_domains, model, layer):
     assert torch.equal(outputs[0][0], outputs[1][0]) and not torch.equal(outputs[0][1], outputs[1][1])
 
 
+def test_checkpoints_of_epochs_are_kept_on_request_and_change_nothing(tmp_path, two_domains):
+    plain = finetune(config(tmp_path, two_domains[0], epochs=4, out=tmp_path / "plain"))
+    kept = finetune(config(tmp_path, two_domains[0], epochs=4, out=tmp_path / "kept", snapshots=2))
+    assert weights(plain) == weights(kept)
+    assert sorted(path.name for path in kept.parent.glob("*.safetensors")) == [
+        "checkpoint.safetensors",
+        "epoch_0002.safetensors",
+    ]
+    half = kept.parent / "epoch_0002.safetensors"
+    assert read_manifest(half)["metrics"]["epoch"] == 2 and weights(half) != weights(kept)
+    assert load_model(parse_model_spec(str(half))).arch == "test_resnet"
+
+
 def test_layer_decay_slows_the_first_layers(tmp_path, two_domains):
     from featurespace.training.finetune import _prepare
 
