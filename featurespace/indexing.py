@@ -15,6 +15,7 @@ from featurespace.data.samples import SAMPLE_COLUMNS
 from featurespace.data.specs import open_data, parse_data_spec
 from featurespace.errors import FeaturespaceError
 from featurespace.progress import Progress
+from featurespace.spreadsheets import guarded
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -93,4 +94,4 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     if path.suffix.lower() == ".parquet":
         table.to_parquet(path, index=False)
     else:
-        table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a carriage return in a name, too
+        guarded(table).to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a carriage return in a name, too

@@ -11,6 +11,7 @@ import pandas as pd
 from featurespace import files
 from featurespace.errors import FeaturespaceError
 from featurespace.progress import Progress
+from featurespace.spreadsheets import guarded
 
 if TYPE_CHECKING:
     from featurespace.data.dataset import ImageData
@@ -60,7 +61,9 @@ def leakage(
             "train and test"
         )
     for name, table in tables.items() if out is not None else ():
-        files.write_atomic(Path(str(out)) / f"{name}.csv", lambda path, table=table: table.to_csv(path, index=False))  # type: ignore[misc]
+        files.write_atomic(
+            Path(str(out)) / f"{name}.csv", lambda path, table=table: guarded(table).to_csv(path, index=False)
+        )  # type: ignore[misc]
     return tables
 
 

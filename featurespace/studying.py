@@ -15,6 +15,7 @@ from featurespace.comparing import compare
 from featurespace.device import available_cores
 from featurespace.errors import FeaturespaceError, counted
 from featurespace.progress import Progress, shortened
+from featurespace.spreadsheets import guarded
 from featurespace.studies import ledger
 from featurespace.studies.cells import Cell, make_cells
 from featurespace.studies.changes import Change, freezing, frozen_results, planned_changes, start_cka
@@ -218,4 +219,4 @@ def _advise(
 
 
 def _write(config: StudyConfig, name: str, table: pd.DataFrame) -> None:
-    files.write_atomic(config.out / f"{name}.csv", lambda path: table.to_csv(path, index=False))
+    files.write_atomic(config.out / f"{name}.csv", lambda path: guarded(table).to_csv(path, index=False))

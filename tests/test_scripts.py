@@ -20,6 +20,7 @@ from featurespace.studying import read_study
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("analyses/*.py"), *ROOT.glob("figures/*.py")])
 TRAINS = ROOT / "analyses" / "does_pretraining_pay.py"  # makes a directory of its own
+WORTH = ROOT / "analyses" / "how_many_images_are_slices_worth.py"  # reads volumes
 MOVES = ROOT / "analyses" / "how_does_cka_move_during_training.py"
 PAPER = ROOT / "analyses" / "miniature.py"  # trains a grid
 STUDY = ROOT / "analyses" / "published_study.py"  # reads logs
@@ -168,6 +169,20 @@ def test_who_knows_what(small_masks, small_comparison, tmp_path):
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"who_knows_what"}
 
 
+def test_what_slices_are_worth(tmp_path, rng):
+    for number in range(6):
+        first = rng.normal(size=(40, 40))
+        volume = np.stack([first + 0.1 * step * rng.normal(size=(40, 40)) for step in range(4)])
+        for place, each in enumerate(volume):
+            (tmp_path / "v" / str(number)).mkdir(parents=True, exist_ok=True)
+            np.save(tmp_path / "v" / str(number) / f"{place}.npy", each.astype(np.float32))
+    environment = {**os.environ, "DATA": f"v={tmp_path / 'v'}", "RUN": str(tmp_path)}
+    subprocess.run([sys.executable, WORTH], check=True, capture_output=True, env=environment)
+    table = pd.read_csv(tmp_path / f"{WORTH.stem}.csv").set_index("bound")
+    assert table.loc["upper", "ci_low"] > 1.2 and table["n"].tolist() == [24, 24] and table["n_volumes"].tolist() == [6, 6]
+    assert 1 < table.loc["upper", "factor"] < 4  # neighbours are alike, and not the same
+
+
 def test_the_study_from_its_logs(small_comparison):
     tables = fs.load(small_comparison).tables
     assert set(tables) == {"comparison", "loss_curves", "runs", "runs_summary", "time_to_convergence"}
@@ -197,7 +212,7 @@ def test_figures_of_a_comparison(script, small_comparison, tmp_path):
     [
         each
         for each in SCRIPTS
-        if each not in (TRAINS, MOVES, PAPER, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)
+        if each not in (TRAINS, MOVES, WORTH, PAPER, STUDY, OF_FILTERS, OVERLAYS, WHO_KNOWS, *OF_COMPARISONS)
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )

@@ -47,3 +47,18 @@ def test_a_csv_read_again_holds_the_text_itself(tmp_path):
     table = pd.DataFrame({"id": [text for text in TEXTS if text], "value": 1.5})
     guarded(table).to_csv(tmp_path / "x.csv", index=False, quoting=2)
     assert read_table(tmp_path / "x.csv")["id"].tolist() == table["id"].tolist()
+
+
+def test_names_that_look_like_formulas_pass_through_a_runs_table(tmp_path):
+    from featurespace.results.rows import read_runs
+    from featurespace.training.runs import append_rows
+    from featurespace.training.settings import FinetuneConfig
+
+    file = tmp_path / "runs.csv"
+    for run in ("0", "1"):
+        config = FinetuneConfig(
+            model="test_resnet", out=tmp_path, data="x=y", pretraining="=HYPERLINK(1)", run=run, runs=file, batch_size=8
+        )
+        append_rows(file, config, "start", "x", {"accuracy": 0.5})
+    assert file.read_text().count("'=HYPERLINK(1)") == 2
+    assert set(read_runs([file])["pretraining"]) == {"=HYPERLINK(1)"}

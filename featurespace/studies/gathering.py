@@ -8,6 +8,7 @@ import pandas as pd
 
 from featurespace.errors import FeaturespaceError
 from featurespace.results.rows import RUN_KEYS
+from featurespace.spreadsheets import unguarded
 from featurespace.studies.cells import Cell
 from featurespace.training.settings import FinetuneConfig
 
@@ -47,7 +48,7 @@ def task_of(cell: Cell) -> str:
 def _read(cell: Cell, name: str, **options: type) -> pd.DataFrame:
     file = cell.training / name
     try:
-        return pd.read_csv(file, **options)
+        return unguarded(pd.read_csv(file, **options))
     except (OSError, ValueError) as error:
         raise FeaturespaceError(f"{file} cannot be read ({error}); run the same study again") from error
 

@@ -27,6 +27,7 @@ from featurespace.models.segmentation import build_unet
 from featurespace.models.specs import parse_model_spec
 from featurespace.progress import Progress
 from featurespace.provenance import now
+from featurespace.spreadsheets import guarded
 from featurespace.training import directory, engine
 from featurespace.training.batches import Batches
 from featurespace.training.masks import Masks, find_masks
@@ -193,7 +194,7 @@ def _scores(prepared: _Prepared, config: FinetuneConfig) -> Callable[[int, Any],
 def _write_predictions(file: Path, prepared: _Prepared, observed: torch.Tensor) -> None:
     samples = prepared.data.samples.iloc[prepared.test]
     table = samples[["id", "group", "label"]].reset_index(drop=True).assign(**prepared.task.columns(observed))
-    files.write_atomic(file, lambda path: table.to_csv(path, index=False))
+    files.write_atomic(file, lambda path: guarded(table).to_csv(path, index=False))
 
 
 def _manifest(config: FinetuneConfig, prepared: _Prepared, metrics: dict[str, float], loss: float) -> dict[str, Any]:

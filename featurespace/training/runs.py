@@ -8,6 +8,7 @@ import pandas as pd
 
 from featurespace import files
 from featurespace.errors import FeaturespaceError
+from featurespace.spreadsheets import guarded, unguarded
 from featurespace.training.settings import FinetuneConfig
 
 COLUMNS = ["experiment", "pretraining", "task", "run", "metric", "value"]
@@ -29,6 +30,7 @@ def append_rows(file: Path, config: FinetuneConfig, model: str, data: str, metri
         "linear" if config.mode == "linear" else "",
         "" if config.fraction == 1 else f"{100 * config.fraction:g}%",
     ]
+    parts.append(f"held to {config.freeze}" if config.freeze else "")
     parts.append(f"{config.noise.kind} noise {config.noise.sigma:g} ({config.noise.at})" if config.noise else "")
     names = {
         "experiment": config.experiment or data, "pretraining": config.pretraining or start,
@@ -42,12 +44,12 @@ def append_rows(file: Path, config: FinetuneConfig, model: str, data: str, metri
         with FileLock(file.with_name(f".{file.name}.lock")):
             if file.exists():
                 rows = pd.concat([_read(file), rows]).drop_duplicates(KEYS, keep="last")
-            files.write_atomic(file, lambda path: rows.to_csv(path, index=False))
+            files.write_atomic(file, lambda path: guarded(rows).to_csv(path, index=False))
 
 
 def _read(file: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = unguarded(pd.read_csv(file, dtype=str, keep_default_na=False))
         table["value"] = table["value"].map(float)  # exact, as pandas' own reader is not
     except (ValueError, KeyError) as error:
         raise FeaturespaceError(f"{file} is no runs table ({error}); name another file as runs") from error
