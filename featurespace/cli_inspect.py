@@ -14,13 +14,22 @@ def inspect(
     other: Annotated[
         str | None, typer.Argument(help="A second checkpoint file: tell what differs.", show_default=False)
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="LABEL=PATH",
+            help="Tell whether BatchNorm statistics are those of these images.",
+            show_default=False,
+        ),
+    ] = None,
     trust: arguments.Trust = False,
     json_output: arguments.Json = False,
 ) -> None:
     """Tell what a checkpoint or model is: its layers, and what of the file matches."""
     from featurespace.inspection import inspect_target
 
-    values, text = inspect_target(target, other, trust=trust)
+    values, text = inspect_target(target, other, data=data, trust=trust)
     if json_output:
         import json
 

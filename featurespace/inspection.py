@@ -13,21 +13,26 @@ from rich.table import Table
 from featurespace.errors import FeaturespaceError, visible
 from featurespace.models.compare import TensorDifference, blocks, compare_files, verdict
 from featurespace.models.inspect import FileInfo, ModelInfo, inspect_file, inspect_model
+from featurespace.models.manifest import read_manifest
 from featurespace.models.report import MatchReport, shape_text
 from featurespace.models.specs import parse_model_spec
 
+IMAGES = 256  # of a data set that are looked at
 SHOWN = 12  # tensors listed of a long list
 
 
 def inspect_target(
-    target: str, other: str | None = None, *, trust: bool = False
+    target: str, other: str | None = None, *, data: str | None = None, trust: bool = False
 ) -> tuple[dict[str, Any], RenderableType]:
     """Return what ``target`` is, as plain values and as something rich can print.
 
     A path of an existing file is read as it is; a checkpoint that featurespace wrote, and any model spec, is also
-    built, with its layers and what of the file matched. With two files, what differs between them. ``trust`` lets files
+    built, with its layers and what of the file matched. With two files, what differs between them. With ``data`` it is told
+    whether a model's BatchNorm statistics are those of the images. ``trust`` lets files
     that cannot be read otherwise run the code in them.
     """
+    if data is not None:
+        return _on_data(target, other, data, trust=trust)
     if other is not None:
         for each in (target, other):
             if not Path(each).is_file():
@@ -43,6 +48,46 @@ def inspect_target(
         return {"file": asdict(file), "model": asdict(model)}, Group(_file(file), "", _model(model))
     model = inspect_model(replace(parse_model_spec(target, bare=True), trust=trust))
     return {"model": asdict(model)}, _model(model)
+
+
+def _on_data(target: str, other: str | None, data: str, *, trust: bool) -> tuple[dict[str, Any], RenderableType]:
+    """Return how far the images of a data set lie from the statistics of a model's BatchNorm layers."""
+    import numpy as np
+    import torch
+
+    from featurespace.data.specs import open_data
+    from featurespace.features.extract import input_batches
+    from featurespace.models.load import load_model
+    from featurespace.models.norm_shift import RATIO, SHIFT, norm_shifts
+
+    if other is not None or (Path(target).is_file() and read_manifest(Path(target)) is None):
+        raise FeaturespaceError(
+            f"--data goes with a model, ARCH@{target} say: a file alone does not say what network it is of"
+        )
+    model = load_model(replace(parse_model_spec(target, bare=True), trust=trust))
+    images = open_data(data)
+    if len(images) > IMAGES:
+        images = images.subset(np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int)))
+    batches = input_batches(images, model.preprocessing, batch_size=32)
+    shifts = norm_shifts(model.network, (torch.from_numpy(inputs) for _, inputs, _ in batches))
+    far = [each for each in shifts if each.far]
+    values = {
+        "data": images.name,
+        "images": len(images),
+        "layers": [asdict(each) | {"far": each.far} for each in shifts],
+    }
+    if not shifts:
+        return {"batchnorm": values}, f"{escape(model.label)} has no BatchNorm that keeps statistics"
+    table = _table(
+        "BatchNorm layers whose statistics are not those of the images", "name", "mean off by, sd", "variance, times"
+    )
+    for each in far[:SHOWN]:
+        table.add_row(escape(each.layer), f"{each.shift:.2f}", f"{each.ratio:.2f}")
+    head = (
+        f"{len(far)} of {len(shifts)} BatchNorm layers are far from {len(images)} images of {escape(images.name)} (mean off by "
+        f"more than {SHIFT:g} standard deviation, or variance by a factor of {RATIO:g})"
+    )
+    return {"batchnorm": values}, Group(head, table) if far else head
 
 
 def escape(text: str) -> str:

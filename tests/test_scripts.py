@@ -179,7 +179,9 @@ def test_what_slices_are_worth(tmp_path, rng):
     environment = {**os.environ, "DATA": f"v={tmp_path / 'v'}", "RUN": str(tmp_path)}
     subprocess.run([sys.executable, WORTH], check=True, capture_output=True, env=environment)
     table = pd.read_csv(tmp_path / f"{WORTH.stem}.csv").set_index("bound")
-    assert table.loc["upper", "ci_low"] > 1.2 and table["n"].tolist() == [24, 24] and table["n_volumes"].tolist() == [6, 6]
+    assert (
+        table.loc["upper", "ci_low"] > 1.2 and table["n"].tolist() == [24, 24] and table["n_volumes"].tolist() == [6, 6]
+    )
     assert 1 < table.loc["upper", "factor"] < 4  # neighbours are alike, and not the same
 
 
