@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,7 @@ def leakage(
             "train and test"
         )
     for name, table in tables.items() if out is not None else ():
-        files.write_atomic(
-            Path(str(out)) / f"{name}.csv", lambda path, table=table: guarded(table).to_csv(path, index=False)
-        )  # type: ignore[misc]
+        files.write_atomic(Path(str(out)) / f"{name}.csv", partial(guarded(table).to_csv, index=False))
     return tables
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +46,13 @@ def norm_shifts(network: nn.Module, batches: Iterable[Tensor]) -> list[NormShift
         name: module for name, module in network.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_var is not None
     }  # fmt: skip
-    sums: dict[str, list[Tensor | int]] = {}
+    sums: dict[str, tuple[Tensor, Tensor, int]] = {}
 
-    def hook_for(name: str):
+    def hook_for(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             values = inputs[0].double().transpose(0, 1).flatten(1)
-            found = [values.sum(1), values.square().sum(1), values.shape[1]]
-            held = sums.get(name)
-            sums[name] = found if held is None else [a + b for a, b in zip(held, found)]
+            total, squares, count = sums.get(name, (torch.zeros(()), torch.zeros(()), 0))
+            sums[name] = total + values.sum(1), squares + values.square().sum(1), count + values.shape[1]
 
         return hook
 
@@ -64,12 +64,12 @@ def norm_shifts(network: nn.Module, batches: Iterable[Tensor]) -> list[NormShift
     finally:
         for handle in handles:
             handle.remove()
-    return [_shift(name, layers[name], *sums[name]) for name in layers if name in sums]  # type: ignore[arg-type]
+    return [_shift(name, layers[name], *sums[name]) for name in layers if name in sums]
 
 
-def _shift(name: str, layer: nn.Module, total: Tensor, squares: Tensor, count: int) -> NormShift:
+def _shift(name: str, layer: Any, total: Tensor, squares: Tensor, count: int) -> NormShift:
     mean = total / count
     variance = squares / count - mean.square()
-    kept_mean, kept = layer.running_mean.double(), layer.running_var.double() + layer.eps  # type: ignore[operator, union-attr]
+    kept_mean, kept = layer.running_mean.double(), layer.running_var.double() + layer.eps
     shift = float(((mean - kept_mean).abs() / kept.sqrt()).mean())
     return NormShift(name, shift, float((variance / kept).median()))
