@@ -33,7 +33,7 @@ class Frame:
     order: tuple[float, ...]
     position: np.ndarray | None
     orientation: np.ndarray | None
-    spacing: tuple[float, float]
+    spacing: tuple[float, float] | None
 
 
 def looks_like_dicom(path: str) -> bool:
@@ -128,7 +128,7 @@ def _frame(path: str, number: int, header: Any) -> Frame:
         as_number(header.get(name))
         for name in ("EchoTime", "TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")
     )
-    between = (1.0, 1.0) if spacing is None or not (spacing > 0).all() else (float(spacing[0]), float(spacing[1]))
+    between = None if spacing is None or not (spacing > 0).all() else (float(spacing[0]), float(spacing[1]))
     return Frame(path, number, header, (*order, number), position, orientation, between)
 
 

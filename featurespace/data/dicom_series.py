@@ -11,7 +11,7 @@ import numpy as np
 
 from featurespace.data.dicom import Frame, as_number
 from featurespace.data.dicom_pixels import loader
-from featurespace.data.scans import NotUsed, Scan, canonical_geometry
+from featurespace.data.scans import NotUsed, Scan, canonical_geometry, canonical_origin
 
 UNSURE = ("US", "XA", "SC", "OT")  # modalities that write into their pictures
 TILT = np.cos(np.deg2rad(0.5))
@@ -88,12 +88,14 @@ def _scan(frames: list[Frame], part: str, notes: Counter[str]) -> list[Scan]:
     first, header = frames[0], frames[0].header
     affine = _affine(frames)
     try:
-        shape, spacing, stacked = canonical_geometry((header.Columns, header.Rows, len(frames)), affine)
+        stored = (header.Columns, header.Rows, len(frames))
+        shape, spacing, stacked = canonical_geometry(stored, affine)
     except NotUsed:
         notes["series whose geometry is singular are left out"] += 1
         return []
     if first.orientation is not None and len(frames) > 1:
         _tell_geometry(frames, notes)
+    placed = first.orientation is not None and first.spacing is not None
     burnt = str(header.get("BurnedInAnnotation") or "").upper()
     if burnt == "YES":
         notes["scans say that text is burnt into their pixels (BurnedInAnnotation), which may name a patient"] += 1
@@ -108,6 +110,7 @@ def _scan(frames: list[Frame], part: str, notes: Counter[str]) -> list[Scan]:
             files=tuple(dict.fromkeys(each.path for each in frames)), shape=shape, stacked=stacked, spacing=spacing,
             load=loader([(each.path, each.number) for each in frames], affine), modality=str(header.get("Modality") or ""),
             study=str(header.get("StudyInstanceUID") or ""),
+            origin=canonical_origin(stored, affine) if placed else None,
             inverted=header.get("PhotometricInterpretation") == "MONOCHROME1", about=_about(header),
         )
     ]  # fmt: skip
@@ -116,7 +119,7 @@ def _scan(frames: list[Frame], part: str, notes: Counter[str]) -> list[Scan]:
 def _affine(frames: list[Frame]) -> np.ndarray:
     """Return the affine from (column, row, slice) to millimetres, x towards the patient's right."""
     first, last = frames[0], frames[-1]
-    rows, columns = first.spacing
+    rows, columns = first.spacing or (1.0, 1.0)
     affine = np.eye(4)
     if first.orientation is None or first.position is None or last.position is None:
         affine[:3, :3] = np.diag([columns, rows, 1.0])

@@ -15,6 +15,7 @@ from featurespace.data.scans import (
     Scan,
     canonical,
     canonical_geometry,
+    canonical_origin,
     file_size,
     needed,
     reason,
@@ -60,7 +61,8 @@ def nifti_scans(root: str, relative: str) -> list[Scan]:
     return [
         Scan(
             key=f"{relative}#{time}", patient=f"sub-{found[1]}" if found else relative, files=(path,), shape=axes,
-            stacked=stacked, spacing=spacing, load=_loader(path, time if len(shape) > 3 else None, affine, spatial),
+            stacked=stacked, spacing=spacing, origin=canonical_origin(spatial, affine),
+            load=_loader(path, time if len(shape) > 3 else None, affine, spatial),
         )
         for time in range(times)
     ]  # fmt: skip

@@ -27,13 +27,14 @@ class Scan:
     files : the files it is read from
     shape : (x, y, z) voxels in canonical orientation: towards the patient's right, front and head
     stacked : the axis of ``shape`` along which the slices were acquired
-    spacing : distance of voxels along x, y, z in mm
+    spacing : distance of voxels along x, y, z in mm; 1 where the file does not tell it
     load : returns the (x, y, z) values, or (x, y, z, 3) where the scan has colours in 0..255; values are those of the
         file after its slope and intercept, float32 where that is exact and float64 elsewhere. A slice that cannot be
         decoded is NaN
     modality : CT, MR, ... as DICOM names them, "" where it is not known
     study : the study that it belongs to; may name a patient, too, and is only compared
     inverted : whether low values are shown bright (MONOCHROME1); ``load`` leaves values as they are
+    origin : where the middle of voxel (0, 0, 0) lies, in mm; None where the file does not place its voxels
     about : what the headers tell of device and patient, for the samples table
     """
 
@@ -47,6 +48,7 @@ class Scan:
     modality: str = ""
     study: str = ""
     inverted: bool = False
+    origin: tuple[float, float, float] | None = None
     about: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,6 +76,14 @@ def canonical(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     from nibabel.orientations import apply_orientation, io_orientation
 
     return apply_orientation(values, io_orientation(affine))
+
+
+def canonical_origin(shape: tuple[int, ...], affine: np.ndarray) -> tuple[float, float, float]:
+    """Return where the voxel lies that is (0, 0, 0) in canonical orientation, in mm."""
+    from nibabel.orientations import inv_ornt_aff, io_orientation
+
+    x, y, z = (affine @ inv_ornt_aff(io_orientation(affine), shape))[:3, 3].tolist()
+    return x, y, z
 
 
 def canonical_geometry(

@@ -82,7 +82,9 @@ class Volumes:
             each if isinstance(each, str) else f"level {each[0]:g} width {each[1]:g}" for each in settings.window
         ]
         channels = ", neighbours as channels" if settings.neighbours else ""
-        return f"window {' / '.join(windows)}, {settings.axis} slices{channels}"
+        grid = f", resampled to {' x '.join(f'{each:g}' for each in settings.spacing)} mm" if settings.spacing else ""
+        square = ", made of square pixels" if settings.aspect else ""
+        return f"window {' / '.join(windows)}, {settings.axis} slices{channels}{grid}{square}"
 
     def stamp(self) -> str:
         """Return a hash of the names, sizes and times of the files and of how slices are shown; nothing is read."""
@@ -96,7 +98,8 @@ class Volumes:
         return files.hash_value([content, self._shown()])
 
     def _shown(self) -> dict[str, Any]:
-        return self.settings.model_dump(mode="json", include={"window", "percentiles", "axis", "neighbours"})
+        grid = self.settings.model_dump(mode="json", include={"spacing", "aspect"}, exclude_defaults=True)
+        return grid | self.settings.model_dump(mode="json", include={"window", "percentiles", "axis", "neighbours"})
 
     def pixels(self, rows: np.ndarray, channels: int, height: int, width: int) -> None:
         """Return nothing: slices are windowed one by one."""

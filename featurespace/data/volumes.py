@@ -18,6 +18,7 @@ from featurespace.data.dicom import looks_like_dicom, read_frames
 from featurespace.data.dicom_series import scans_of
 from featurespace.data.folders import walk
 from featurespace.data.nifti import array_scans, nifti_scans
+from featurespace.data.resampling import on_asked_grids
 from featurespace.data.samples import SPLITS, make_samples, oddities
 from featurespace.data.scans import NotUsed, Scan, plane, reason
 from featurespace.data.slices import Volumes
@@ -73,6 +74,7 @@ def open_volumes(
     if not root.exists():
         raise FeaturespaceError(f"data set {name!r}: {root} does not exist; name the folder of the volumes")
     scans, notes, relatives = _scans(root, advance)
+    scans = on_asked_grids(scans, settings, notes)
     told = [f"{count} {text}" for text, count in notes.items()]
     if not scans:
         raise FeaturespaceError(

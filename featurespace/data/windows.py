@@ -42,6 +42,13 @@ class VolumeSettings(BaseModel):
     axis: Literal["acquired", "axial", "coronal", "sagittal"] = Field(
         default="acquired", description="Slices as they were acquired, or axial, coronal or sagittal ones."
     )
+    spacing: tuple[float, float, float] | None = Field(
+        default=None,
+        description="Millimetres from voxel to voxel to resample to: one number, or three towards right, front and head.",
+    )
+    aspect: bool = Field(
+        default=False, description="Resample slices whose pixels are not square to square ones, of the finer side."
+    )
     every: int = Field(default=1, ge=1, description="Take every k-th slice, beginning with the middle one.")
     filled: float = Field(
         default=0.0, ge=0, lt=1,
@@ -74,6 +81,17 @@ class VolumeSettings(BaseModel):
         if not isinstance(windows, list | tuple) or len(windows) not in (1, 3):
             raise ValueError("expected a name, [level, width], or three of them as channels")
         return tuple(_known_window(each) for each in windows)
+
+    @field_validator("spacing", mode="before")
+    @classmethod
+    def _millimetres(cls, value: Any) -> Any:
+        numbers = [value] * 3 if type(value) in (int, float) else value
+        if value is not None and (
+            not isinstance(numbers, list | tuple) or len(numbers) != 3
+            or not all(type(each) in (int, float) and 0 < each < np.inf for each in numbers)
+        ):  # fmt: skip
+            raise ValueError("expected one number of millimetres above 0, or three")
+        return numbers
 
     @field_validator("percentiles")
     @classmethod
