@@ -83,7 +83,7 @@ def test_groups_splits_and_masks_of_a_manifest_stay(tmp_path, two_domains):
     assert whole.fingerprint() == read.fingerprint()
     masks = pd.read_csv(tmp_path / "m.csv")["mask"]
     assert masks.drop(3).tolist() == whole.samples["path"].drop(3).tolist() and pd.isna(masks[3])
-    assert find_masks(read.subset(np.arange(3)), two_domains[0].parent)[0].name == "0-0.png"
+    assert find_masks(read.subset(np.arange(3)), two_domains[0].parent).paths[0].name == "0-0.png"
 
 
 def test_one_of_ours_is_written_again_and_nothing_else_is_touched(folder, tmp_path):

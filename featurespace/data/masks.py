@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from featurespace import files
 from featurespace.data.images import read_image
 from featurespace.errors import FeaturespaceError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # that keep numbers as they are
 IMAGE_SUFFIXES = (*SUFFIXES, ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The masks of a data set's images that are files of their own."""
+
+    paths: Sequence[Path]
+
+    def numbers(self, index: int) -> np.ndarray:
+        """Return the (h, w) class numbers of image ``index``; raises FeaturespaceError if they cannot be read."""
+        return read_mask(self.paths[index])
+
+    def called(self, index: int) -> str:
+        """Return what an error calls the mask of an image."""
+        return str(self.paths[index])
+
+    def fingerprint(self) -> str:
+        """Return a hash of the bytes of all masks."""
+        return files.hash_value([files.hash_file(each) for each in self.paths])
+
+    def take(self, rows: np.ndarray) -> MaskFiles:
+        """Return the masks of the given images, in the given order."""
+        return MaskFiles([self.paths[row] for row in rows])
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -22,6 +22,7 @@ from featurespace.data.scans import (
     refuse_bomb,
 )
 
+NIFTI = (".nii", ".nii.gz")
 SUBJECT = re.compile(r"(?:^|[/\\_])sub-([A-Za-z0-9]+)")  # of BIDS
 DISPLAY = np.diag([-1.0, -1.0, 1.0, 1.0])  # the affine by which a picture's columns and rows stay as they are
 

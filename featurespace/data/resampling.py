@@ -70,7 +70,7 @@ def resampled_scan(scan: Scan, asked: Spacing, *, nearest: bool = False) -> Scan
     )
     own, load = scan.spacing, scan.load
     return replace(
-        scan, shape=shape, spacing=(x, y, z), load=lambda: resampled(load(), own, asked, nearest=nearest)
+        scan, shape=shape, spacing=(x, y, z), own=scan, load=lambda: resampled(load(), own, asked, nearest=nearest)
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Scan:
     study : the study that it belongs to; may name a patient, too, and is only compared
     inverted : whether low values are shown bright (MONOCHROME1); ``load`` leaves values as they are
     origin : where the middle of voxel (0, 0, 0) lies, in mm; None where the file does not place its voxels
+    own : the scan before it was resampled, None where it was not
     about : what the headers tell of device and patient, for the samples table
     """
 
@@ -49,6 +50,7 @@ class Scan:
     study: str = ""
     inverted: bool = False
     origin: tuple[float, float, float] | None = None
+    own: Scan | None = None
     about: Mapping[str, str] = field(default_factory=dict)
 
 

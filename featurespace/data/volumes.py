@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,16 @@ from featurespace.data.dataset import ImageData
 from featurespace.data.dicom import looks_like_dicom, read_frames
 from featurespace.data.dicom_series import scans_of
 from featurespace.data.folders import walk
-from featurespace.data.nifti import array_scans, nifti_scans
+from featurespace.data.nifti import NIFTI, array_scans, nifti_scans
 from featurespace.data.resampling import on_asked_grids
 from featurespace.data.samples import SPLITS, make_samples, oddities
 from featurespace.data.scans import NotUsed, Scan, plane, reason
 from featurespace.data.slices import Volumes
+from featurespace.data.volume_masks import mask_files
 from featurespace.data.volume_tables import labels_beside
 from featurespace.data.windows import VolumeSettings, windowed
 from featurespace.errors import FeaturespaceError
 
-NIFTI = (".nii", ".nii.gz")
 ABOUT = ("modality", "manufacturer", "kernel", "slice_thickness", "age", "sex")
 
 
@@ -73,7 +73,8 @@ def open_volumes(
     root = Path(settings.path)
     if not root.exists():
         raise FeaturespaceError(f"data set {name!r}: {root} does not exist; name the folder of the volumes")
-    scans, notes, relatives = _scans(root, advance)
+    masks = {os.path.realpath(os.path.join(str(settings.masks), each)) for each in mask_files(settings, root)}
+    scans, notes, relatives = _scans(root, advance, masks)
     scans = on_asked_grids(scans, settings, notes)
     told = [f"{count} {text}" for text, count in notes.items()]
     if not scans:
@@ -117,8 +118,10 @@ def _beginning(path: str) -> str:
         return hashlib.sha256(file.read(1 << 20)).hexdigest()
 
 
-def _scans(root: Path, advance: Callable[[int], object]) -> tuple[list[Scan], Counter[str], dict[str, str]]:
-    """Return the volumes, notes with their counts, and the name below ``root`` of every file."""
+def _scans(
+    root: Path, advance: Callable[[int], object], masks: Set[str] = frozenset()
+) -> tuple[list[Scan], Counter[str], dict[str, str]]:
+    """Return the volumes, notes with their counts, and the name below ``root`` of every file but the masks."""
     if root.is_file():
         relatives, folder, notes = [root.name], str(root.parent), Counter[str]()
     else:
@@ -127,6 +130,8 @@ def _scans(root: Path, advance: Callable[[int], object]) -> tuple[list[Scan], Co
             str(root),
             Counter({f"{several} passed over": len(them) for (_, several), them in passed.items() if them}),
         )
+    if masks:
+        relatives = [each for each in relatives if os.path.realpath(os.path.join(folder, each)) not in masks]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's quote values of the header
         scans = _read_headers(folder, relatives, notes)

@@ -63,6 +63,11 @@ class VolumeSettings(BaseModel):
         description="CSV or Parquet beside this file with the columns label and split or one of them, a row a patient "
         "(column patient, the identifier in the headers) or a file or folder (column path, below the path above).",
     )
+    masks: str | None = Field(
+        default=None,
+        description="Folder of NIfTI masks, beside this file: class numbers on the grids of the volumes, under their names, or "
+        "with _seg, _mask or _label in them. For finetuning with task segmentation.",
+    )
     salt: str | None = Field(
         default=None, min_length=8,
         description="Secret text that patients' identifiers are hashed with, so that data sets with one salt share them.",
@@ -127,7 +132,9 @@ def read_volume_settings(path: Path) -> VolumeSettings:
         settings = checked(VolumeSettings, values)
     except FeaturespaceError as error:
         raise FeaturespaceError(f"{path}: {error}") from error
-    places = {name: getattr(settings, name) for name in ("path", "table") if getattr(settings, name) is not None}
+    places = {
+        name: getattr(settings, name) for name in ("path", "table", "masks") if getattr(settings, name) is not None
+    }
     return settings.model_copy(
         update={name: str(path.parent / Path(place).expanduser()) for name, place in places.items()}
     )

@@ -121,7 +121,7 @@ def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
     used = data.subset(chosen)
     pixels = training_pixels([used], start.preprocessing, config, whole=config.min_scale == 1)
     if config.task == "segmentation":
-        targets: Any = Masks(used, [masks[row] for row in chosen], len(task.classes), pixels.form, pixels)
+        targets: Any = Masks(used, masks.take(chosen), len(task.classes), pixels.form, pixels)
     else:
         targets = task.targets(used.samples["label"])  # type: ignore[attr-defined]
     order = Order([len(train)], config.batch_size, seed=config.seed, parts=config.accumulate)

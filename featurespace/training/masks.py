@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from featurespace import files
 from featurespace.data.columns import read_table
 from featurespace.data.dataset import ImageData
 from featurespace.data.images import read_header
-from featurespace.data.masks import SUFFIXES, read_mask
+from featurespace.data.masks import SUFFIXES, MaskFiles
+from featurespace.data.slices import Volumes
+from featurespace.data.volume_masks import VolumeMasks, volume_masks
 from featurespace.errors import FeaturespaceError
 from featurespace.models.load import Preprocessing
 from featurespace.training.pixels import Pixels
@@ -23,46 +24,56 @@ class Masks(Pixels):
 
     name = "masks"
 
-    def __init__(self, data: ImageData, paths: list[Path], classes: int, form: Preprocessing, pixels: Pixels):
-        self.paths, self.classes = paths, classes
+    def __init__(
+        self, data: ImageData, source: MaskFiles | VolumeMasks, classes: int, form: Preprocessing, pixels: Pixels
+    ):
+        self.source, self.classes = source, classes
         form = Preprocessing((1, *form.input_size[1:]), (0.0,), (1.0,), "nearest")
         super().__init__(
             [data], form, pixels.shape[0], cache=pixels.kept, folder=pixels.file.parent, workers=pixels.workers
         )
 
     def _files(self) -> Sequence[Path | str]:
-        return self.paths
+        return self.source.paths
 
     def fingerprint(self) -> str:
         """Return a hash of the bytes of all masks."""
-        return files.hash_value([files.hash_file(each) for each in self.paths])
+        return self.source.fingerprint()
 
     def _decode(self, row: int) -> np.ndarray:
         from PIL import Image
 
         from featurespace.data.transforms import resize_and_crop
 
-        path = self.paths[row]
-        numbers = read_mask(path)
+        numbers = self.source.numbers(row)
         wrong = (numbers >= self.classes) & (numbers != IGNORED)
         if wrong.any():
             y, x = np.argwhere(wrong)[0]
             raise FeaturespaceError(
-                f"mask {path} has class {numbers[y, x]} at row {y}, column {x}; allowed are 0 to {self.classes - 1}, and "
-                f"{IGNORED} for unknown; name all classes under 'classes', or mend the mask"
+                f"mask {self.source.called(row)} has class {numbers[y, x]} at row {y}, column {x}; allowed are 0 to "
+                f"{self.classes - 1}, and {IGNORED} for unknown; name all classes under 'classes', or mend the mask"
             )
         height, width = self.form.input_size[1:]
         return np.asarray(resize_and_crop(Image.fromarray(numbers), height, width, interpolation="nearest"))[..., None]
 
 
-def find_masks(data: ImageData, folder: Path | None) -> list[Path]:
+def find_masks(data: ImageData, folder: Path | None) -> MaskFiles | VolumeMasks:
     """Return the mask of each image: below ``folder`` under the image's id, or in the column ``mask`` of the manifest.
+
+    Those of volumes lie in the folder that their settings name.
 
     Raises
     ------
     FeaturespaceError
         neither is there, a mask does not exist, or it has another size than its image
     """
+    if isinstance(data.images, Volumes):
+        if data.images.settings.masks is None or folder is not None:
+            raise FeaturespaceError(
+                f"data set {data.name!r}: name the folder of the volumes' masks under 'masks' in a volumes.yaml (path, masks), "
+                "not in the file of the training"
+            )
+        return volume_masks(data.images, data.source)
     ids = data.samples["id"].tolist()
     if folder is not None:
         found = [_below(folder, each) for each in ids]
@@ -82,7 +93,7 @@ def find_masks(data: ImageData, folder: Path | None) -> list[Path]:
                 f"data set {data.name!r}: image {name!r} is {image.size[0]} x {image.size[1]} and its mask {path} "
                 f"{mask.size[0]} x {mask.size[1]} pixels; they must be of one size"
             )
-    return found
+    return MaskFiles(found)
 
 
 def _below(folder: Path, name: str) -> Path:

@@ -171,7 +171,8 @@ class FinetuneConfig(TrainingConfig):
         description="multiclass: one label an image; multilabel: labels A|B, ?A where unknown; segmentation: masks.",
     )
     masks: Path | None = Field(
-        default=None, description="Folder of the masks (segmentation), or a column mask in the manifest."
+        default=None,
+        description="Folder of the masks (segmentation), or a column mask in the manifest; of volumes masks in their YAML.",
     )
     classes: tuple[str, ...] | None = Field(default=None, description="Names of the classes 0, 1, ... in the masks.")
     class_weights: tuple[float, ...] | None = Field(
