@@ -134,15 +134,16 @@ def export(
 @app.command()
 def index(
     data: Annotated[
-        str, typer.Argument(help="LABEL=PATH of a folder of images, or of a manifest.", show_default=False)
+        str, typer.Argument(help="LABEL=PATH of a folder of images or volumes, or of a manifest.", show_default=False)
     ],
     out: Annotated[Path, arguments.path_option("--out", help="The manifest, .parquet or .csv.", metavar="FILE")],
     quiet: arguments.Quiet = False,
 ) -> None:
     """Write a manifest of a data set, so that later commands need not walk its folders."""
+    from featurespace.device import available_cores
     from featurespace.indexing import index as job
 
-    typer.echo(job(data, out, progress=arguments.make_progress(quiet=quiet)))
+    typer.echo(job(data, out, processes=available_cores(), progress=arguments.make_progress(quiet=quiet)))
 
 
 @app.command()

@@ -12,7 +12,10 @@ from featurespace import files
 from featurespace.data.columns import read_table
 from featurespace.data.images import ImageFiles
 from featurespace.data.samples import SAMPLE_COLUMNS
-from featurespace.data.specs import open_data, parse_data_spec
+from featurespace.data.specs import open_data, parse_data_spec, volume_settings
+from featurespace.data.volume_index import is_index, write_index
+from featurespace.data.volumes import find_volumes
+from featurespace.data.windows import VolumeSettings
 from featurespace.errors import FeaturespaceError
 from featurespace.progress import Progress
 from featurespace.spreadsheets import guarded
@@ -20,14 +23,21 @@ from featurespace.spreadsheets import guarded
 SUFFIXES = (".csv", ".parquet")
 
 
-def index(data: str, out: str | Path, *, progress: Progress | None = None) -> Path:
+def index(data: str, out: str | Path, *, processes: int = 1, progress: Progress | None = None) -> Path:
     """Write a manifest of a data set, which ``--data LABEL=FILE`` takes in the place of its folder.
+
+    That of volumes is an index of their geometry: their headers are not opened again, patients and volumes are in it as hashes
+    (unless a volumes.yaml says ``identify: true``), and the paths of files as they are. It is read with the options of the
+    volumes.yaml that it was made of, or of one that names it as its ``path``. A file that has changed since is an error; one
+    that is new is not noticed.
 
     Parameters
     ----------
     data : a data spec, ``LABEL=PATH``, of a folder of images or of another manifest
     out : the manifest, ``.parquet`` or ``.csv``: columns id, path (absolute), label, group, split, and mask where a
         manifest has one; rows, ids and labels are those of the folder, in its order
+    processes : that read the headers of volumes; a script that asks for several guards its first lines by
+        ``if __name__ == "__main__"``
     progress : where to tell what happens; silent by default
 
     Returns
@@ -47,7 +57,10 @@ def index(data: str, out: str | Path, *, progress: Progress | None = None) -> Pa
     """
     progress, out = progress or Progress(), Path(out).expanduser()
     name, source = parse_data_spec(data)
-    _refuse(out, source)
+    settings = volume_settings(data)
+    _refuse(out, source, settings is not None)
+    if settings is not None:
+        return _index_volumes(name, settings, out, processes, progress)
     with progress.stage("read names"), progress.bar("images", None, "images") as advance:
         found = open_data(data, advance)
         if not source.is_dir():
@@ -68,8 +81,31 @@ def index(data: str, out: str | Path, *, progress: Progress | None = None) -> Pa
     return files.write_atomic(out, lambda path: _write(table if masks is None else table.assign(mask=masks), path))
 
 
-def _refuse(out: Path, source: Path) -> None:
+def _index_volumes(name: str, settings: VolumeSettings, out: Path, processes: int, progress: Progress) -> Path:
+    if is_index(Path(settings.path)):
+        raise FeaturespaceError(
+            f"data set {name!r}: {settings.path} is an index already; name the folder of the volumes"
+        )
+    with progress.stage("read headers"), progress.bar("files", None, "files") as advance:
+        found = find_volumes(name, settings, advance, processes=processes)
+    for text, count in found.notes.items():
+        progress.say(f"{name}: {count} {text}")
+    if not found.scans:
+        raise FeaturespaceError(
+            f"data set {name!r}: no volume in {settings.path}; volumes are DICOM, .nii, .nii.gz and .npy files"
+        )
+    try:
+        return files.write_atomic(out, lambda path: write_index(found, path))
+    except UnicodeEncodeError:
+        raise FeaturespaceError(
+            f"data set {name!r}: a file's name is no UTF-8, as a table must be; rename it"
+        ) from None
+
+
+def _refuse(out: Path, source: Path, volumes: bool) -> None:
     """Refuse a form that is not known, and a file that is no manifest of ours or the one that is read."""
+    if volumes and out.suffix.lower() != ".parquet":
+        raise FeaturespaceError(f"--out {out} must end in .parquet; an index of volumes has this form")
     if out.suffix.lower() not in SUFFIXES:
         raise FeaturespaceError(f"--out {out} must end in .parquet or .csv; a manifest has one of these forms")
     if out.exists() and (out.resolve() == source.resolve() or not _is_ours(out)):
@@ -78,6 +114,8 @@ def _refuse(out: Path, source: Path) -> None:
 
 def _is_ours(file: Path) -> bool:
     try:
+        if is_index(file):
+            return True
         return tuple(read_table(file).columns[: len(SAMPLE_COLUMNS)]) == SAMPLE_COLUMNS
     except FeaturespaceError:
         return False

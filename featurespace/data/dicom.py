@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class Frame:
 
     path: str
     number: int
-    header: Any
+    header: Mapping[str, str]  # what its header tells, without what is empty
     order: tuple[float, ...]
     position: np.ndarray | None
     orientation: np.ndarray | None
@@ -69,7 +70,8 @@ def read_frames(path: str) -> list[Frame]:
         if bits > 0:
             packed = syntax.startswith(COMPRESSED_FROM)
             refuse_bomb(bits * max(count, 1) // 8, size if packed else size - before, compressed=packed)
-        frames = [_frame(path, number, header) for number in range(count)]
+        about = _texts(header)
+        frames = [_frame(path, number, header, about) for number in range(count)]
     except NotUsed:
         raise
     except Exception as error:  # of a damaged header any element may be missing, empty or of another kind
@@ -92,8 +94,8 @@ def _header(path: str) -> tuple[Any, str, int]:
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(HEADER))
             before = file.tell()
-        for name in HEADER:
-            header.get(name)  # elements are converted when they are first asked for
+        for _ in header:  # elements are converted when they are first asked for
+            pass
     except NotUsed:
         raise
     except Exception as error:  # of a broken file pydicom raises anything
@@ -117,7 +119,21 @@ def _refuse_inflated(path: str, offset: int) -> None:
                     raise NotUsed("deflated, and unpacks to more than fits into memory")
 
 
-def _frame(path: str, number: int, header: Any) -> Frame:
+def _texts(header: Any) -> dict[str, str]:
+    """Return the elements of a header that have a value as text, several values with / between them.
+
+    A Dataset takes twenty times the memory, and asking it takes most of the time of reading a series.
+    """
+    found = {}
+    for element in header:
+        several = not isinstance(element.value, str) and element.VM > 1
+        text = "/".join(map(str, element.value)) if several else str(element.value if element.value is not None else "")
+        if element.VR != "SQ" and text.strip():
+            found[element.keyword] = text.strip()
+    return found
+
+
+def _frame(path: str, number: int, header: Any, about: Mapping[str, str]) -> Frame:
     groups = _groups(header, number)
     position = _numbers(_within(groups, "PlanePositionSequence", header, "ImagePositionPatient"), 3)
     orientation = _numbers(_within(groups, "PlaneOrientationSequence", header, "ImageOrientationPatient"), 6)
@@ -125,11 +141,11 @@ def _frame(path: str, number: int, header: Any) -> Frame:
     if position is None or orientation is None or not np.linalg.norm(np.cross(orientation[:3], orientation[3:])):
         position = orientation = None
     order = tuple(
-        as_number(header.get(name))
+        as_number(about.get(name))
         for name in ("EchoTime", "TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")
     )
     between = None if spacing is None or not (spacing > 0).all() else (float(spacing[0]), float(spacing[1]))
-    return Frame(path, number, header, (*order, number), position, orientation, between)
+    return Frame(path, number, about, (*order, number), position, orientation, between)
 
 
 def _groups(header: Any, number: int) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,29 @@ JPEG_12_BIT_AND_LOSSLESS = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
-def loader(places: list[tuple[str, int]], affine: np.ndarray) -> Callable[[], np.ndarray]:
-    """Return a function that decodes frames, given as (path, number), into one volume in canonical orientation.
+@dataclass(frozen=True)
+class DicomPixels:
+    """Decodes the frames of a volume when it is called, into (x, y, z[, 3]) values in canonical orientation.
 
-    A frame that cannot be decoded is NaN; where none can, the function raises the first frame's error.
+    A frame that cannot be decoded is NaN; where none can, the first frame's error is raised.
+
+    Attributes
+    ----------
+    places : (path, number) of each frame
+    affine : (4, 4), from (column, row, slice) to millimetres
     """
 
-    def load() -> np.ndarray:
+    places: tuple[tuple[str, int], ...]
+    affine: np.ndarray
+
+    def __call__(self) -> np.ndarray:
+        """Return the values."""
         planes: list[np.ndarray | None] = []
         problem: Exception | None = None
         path, header = "", None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values of the header
-            for file, number in places:
+            for file, number in self.places:
                 try:
                     if file != path:
                         path, header = file, _read(file)
@@ -44,9 +54,7 @@ def loader(places: list[tuple[str, int]], affine: np.ndarray) -> Callable[[], np
         for index, each in enumerate(planes):
             if each is not None and each.shape == shape:
                 volume[index] = each
-        return canonical(volume.swapaxes(0, 2), affine)
-
-    return load
+        return canonical(volume.swapaxes(0, 2), self.affine)
 
 
 def _read(path: str) -> Any:

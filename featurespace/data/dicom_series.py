@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from featurespace.data.dicom import Frame, as_number
-from featurespace.data.dicom_pixels import loader
+from featurespace.data.dicom_pixels import DicomPixels
 from featurespace.data.scans import NotUsed, Scan, canonical_geometry, canonical_origin
 
 UNSURE = ("US", "XA", "SC", "OT")  # modalities that write into their pictures
@@ -32,7 +31,7 @@ def scans_of(frames: Sequence[Frame], notes: Counter[str]) -> list[Scan]:
     series: dict[tuple, list[Frame]] = {}
     seen: set[tuple[str, int]] = set()
     for frame in frames:
-        instance = str(frame.header.get("SOPInstanceUID") or frame.path)
+        instance = frame.header.get("SOPInstanceUID") or frame.path
         if (instance, frame.number) in seen:
             notes["duplicate slices (same SOPInstanceUID) are left out"] += 1
             continue
@@ -48,11 +47,11 @@ def scans_of(frames: Sequence[Frame], notes: Counter[str]) -> list[Scan]:
 
 def _series(frame: Frame) -> tuple:
     header = frame.header
-    size = (header.Rows, header.Columns, header.SamplesPerPixel, str(header.get("PhotometricInterpretation")))
+    size = tuple(header.get(name) for name in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"))
     if frame.orientation is None:
         return (frame.path, *size)
     return (
-        str(header.get("SeriesInstanceUID") or "") or os.path.dirname(frame.path),
+        header.get("SeriesInstanceUID") or os.path.dirname(frame.path),
         *frame.orientation.round(3),
         *size,
     )
@@ -88,7 +87,7 @@ def _scan(frames: list[Frame], part: str, notes: Counter[str]) -> list[Scan]:
     first, header = frames[0], frames[0].header
     affine = _affine(frames)
     try:
-        stored = (header.Columns, header.Rows, len(frames))
+        stored = (int(header["Columns"]), int(header["Rows"]), len(frames))
         shape, spacing, stacked = canonical_geometry(stored, affine)
     except NotUsed:
         notes["series whose geometry is singular are left out"] += 1
@@ -96,20 +95,20 @@ def _scan(frames: list[Frame], part: str, notes: Counter[str]) -> list[Scan]:
     if first.orientation is not None and len(frames) > 1:
         _tell_geometry(frames, notes)
     placed = first.orientation is not None and first.spacing is not None
-    burnt = str(header.get("BurnedInAnnotation") or "").upper()
+    burnt = header.get("BurnedInAnnotation", "").upper()
     if burnt == "YES":
         notes["scans say that text is burnt into their pixels (BurnedInAnnotation), which may name a patient"] += 1
     elif burnt != "NO" and header.get("Modality") in UNSURE:
         notes["scans do not say whether text is burnt into their pixels; look before you share figures"] += 1
     names = ("PatientID", "PatientName", "StudyInstanceUID")
-    patient = next((str(header.get(name)).strip() for name in names if str(header.get(name) or "").strip()), first.path)
+    patient = next((header[name] for name in names if name in header), first.path)
     identity = header.get("SeriesInstanceUID") or header.get("SOPInstanceUID") or first.path
     return [
         Scan(
             key=f"{identity}#{header.get('SOPInstanceUID') or first.path}#{part}", patient=patient,
             files=tuple(dict.fromkeys(each.path for each in frames)), shape=shape, stacked=stacked, spacing=spacing,
-            load=loader([(each.path, each.number) for each in frames], affine), modality=str(header.get("Modality") or ""),
-            study=str(header.get("StudyInstanceUID") or ""),
+            load=DicomPixels(tuple((each.path, each.number) for each in frames), affine), modality=header.get("Modality", ""),
+            study=header.get("StudyInstanceUID", ""),
             origin=canonical_origin(stored, affine) if placed else None,
             inverted=header.get("PhotometricInterpretation") == "MONOCHROME1", about=_about(header),
         )
@@ -148,17 +147,16 @@ def _tell_geometry(frames: list[Frame], notes: Counter[str]) -> None:
         notes["volumes are sheared (gantry tilt): other axes than the acquired one are oblique"] += 1
 
 
-def _about(header: Any) -> dict[str, str]:
+def _about(header: Mapping[str, str]) -> dict[str, str]:
     """Return what the samples table tells of device and patient; ages of 90 and more are 90, as privacy rules ask."""
-    age = str(header.get("PatientAge") or "")
+    age = header.get("PatientAge", "")
     years = age[:-1] if age[-1:].upper() == "Y" and age[:-1].isdecimal() else ""
     if age[-1:].upper() in ("M", "W", "D") and age[:-1].isdecimal():
         years = str(int(int(age[:-1]) / {"M": 12, "W": 52.18, "D": 365.25}[age[-1].upper()]))
-    kernel = header.get("ConvolutionKernel") or ""
     found = {
         "modality": header.get("Modality"), "manufacturer": header.get("Manufacturer"),
-        "kernel": kernel if isinstance(kernel, str) else "/".join(map(str, kernel)),
+        "kernel": header.get("ConvolutionKernel"),
         "slice_thickness": header.get("SliceThickness"), "age": str(min(int(years), 90)) if years else "",
         "sex": header.get("PatientSex"),
     }  # fmt: skip
-    return {name: str(value).strip() for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in found.items() if value}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,25 +63,33 @@ def nifti_scans(root: str, relative: str) -> list[Scan]:
         Scan(
             key=f"{relative}#{time}", patient=f"sub-{found[1]}" if found else relative, files=(path,), shape=axes,
             stacked=stacked, spacing=spacing, origin=canonical_origin(spatial, affine),
-            load=_loader(path, time if len(shape) > 3 else None, affine, spatial),
+            load=NiftiPixels(path, time if len(shape) > 3 else None, affine, spatial),
         )
         for time in range(times)
     ]  # fmt: skip
 
 
-def _loader(path: str, time: int | None, affine: np.ndarray, shape: tuple[int, ...]) -> Callable[[], np.ndarray]:
-    def load() -> np.ndarray:
+@dataclass(frozen=True)
+class NiftiPixels:
+    """Reads a volume, or one time point of several, when it is called, into canonical orientation."""
+
+    path: str
+    time: int | None
+    affine: np.ndarray
+    shape: tuple[int, ...]
+
+    def __call__(self) -> np.ndarray:
+        """Return the values."""
         import nibabel
 
-        image: Any = nibabel.load(path)
+        image: Any = nibabel.load(self.path)
+        time = self.time
         cut = (...,) if time is None else (slice(None),) * 3 + ((0, time) if len(image.shape) == 5 else (time,))
         values = np.asarray(image.dataobj[cut])
         if values.dtype.names:
             values = np.stack([values[name] for name in ("R", "G", "B")], axis=-1)
-            return canonical(values.reshape(*shape, 3), affine).astype(np.float32)
-        return canonical(exact_float(values.reshape(shape)), affine)
-
-    return load
+            return canonical(values.reshape(*self.shape, 3), self.affine).astype(np.float32)
+        return canonical(exact_float(values.reshape(self.shape)), self.affine)
 
 
 def exact_float(values: np.ndarray) -> np.ndarray:
@@ -117,14 +125,22 @@ def array_scans(root: str, relatives: list[str]) -> tuple[list[Scan], dict[str, 
     return scans, unused
 
 
-def _array_scan(key: str, paths: tuple[str, ...], shape: tuple[int, ...], patient: str = "") -> Scan:
-    def load() -> np.ndarray:
-        arrays = [np.load(path, allow_pickle=False) for path in paths]
+@dataclass(frozen=True)
+class ArrayPixels:
+    """Reads the slices of a volume, or a file of all of them, when it is called."""
+
+    paths: tuple[str, ...]
+
+    def __call__(self) -> np.ndarray:
+        """Return the values."""
+        arrays = [np.load(path, allow_pickle=False) for path in self.paths]
         stacked = arrays[0] if arrays[0].ndim == 3 else np.stack(arrays)
         return canonical(exact_float(stacked).transpose(2, 1, 0), DISPLAY)
 
+
+def _array_scan(key: str, paths: tuple[str, ...], shape: tuple[int, ...], patient: str = "") -> Scan:
     count, rows, columns = shape
-    return Scan(key, patient or key, paths, (columns, rows, count), 2, (1.0, 1.0, 1.0), load)
+    return Scan(key, patient or key, paths, (columns, rows, count), 2, (1.0, 1.0, 1.0), ArrayPixels(paths))
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -120,7 +120,7 @@ def refuse_bomb(declared: int, present: int, *, compressed: bool) -> None:
         raise NotUsed("truncated: its header declares more pixels than the file holds")
     if compressed and declared > SMALL and declared > MAX_RATIO * present:
         raise NotUsed("its header declares far more pixels than a file of its size can hold")
-    if declared > psutil.virtual_memory().available:
+    if declared > SMALL and declared > psutil.virtual_memory().available:
         raise NotUsed("its header declares more pixels than fit into memory")
 
 

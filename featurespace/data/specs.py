@@ -9,8 +9,9 @@ from pathlib import Path
 
 from featurespace.data.arrays import open_npz
 from featurespace.data.dataset import ImageData
-from featurespace.data.folders import NO_IMAGES, folder_data, is_image, walk
+from featurespace.data.folders import NO_IMAGES, Passed, folder_data, is_image, walk
 from featurespace.data.manifests import open_manifest
+from featurespace.data.windows import VolumeSettings, read_volume_settings
 from featurespace.errors import FeaturespaceError, nearest
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".dcm", ".dicom", ".ima", ".npy")
@@ -47,20 +48,15 @@ def open_data(text: str, advance: Callable[[int], object] = lambda count: None) 
             )
         raise FeaturespaceError(f"data set {name!r}: {path} does not exist{hint}")
     suffix = path.suffix.lower()
-    if suffix in (".yaml", ".yml") and path.is_file():
-        from featurespace.data.volumes import open_volumes
-        from featurespace.data.windows import read_volume_settings
-
-        return open_volumes(name, read_volume_settings(path), advance)
     if path.is_dir():
         found, passed = walk(path, is_image, advance)
-        if len(passed.get(NO_IMAGES, ())) <= len(found) or not _holds_volumes(path, len(found)):
+        if not _holds_volumes(path, found, passed):
             return folder_data(name, path, found, passed)
-    if path.is_dir() or _is_volume(path):
+    settings = VolumeSettings(path=str(path)) if path.is_dir() else _settings_of_file(path)
+    if settings is not None:
         from featurespace.data.volumes import open_volumes
-        from featurespace.data.windows import VolumeSettings
 
-        return open_volumes(name, VolumeSettings(path=str(path)), advance)
+        return open_volumes(name, settings, advance)
     if suffix == ".npz" and path.is_file():
         return open_npz(name, path)
     if suffix in (".csv", ".parquet") and path.is_file():
@@ -71,11 +67,31 @@ def open_data(text: str, advance: Callable[[int], object] = lambda count: None) 
     )
 
 
-def _holds_volumes(path: Path, images: int) -> bool:
-    """Whether a folder holds more files of volumes than ``images``."""
+def volume_settings(text: str) -> VolumeSettings | None:
+    """Return how a data spec of volumes is read, None where it names anything else."""
+    _, path = parse_data_spec(text)
+    if path.is_dir():
+        held = _holds_volumes(path, *walk(path, is_image, lambda count: None))
+        return VolumeSettings(path=str(path)) if held else None
+    return _settings_of_file(path)
+
+
+def _settings_of_file(path: Path) -> VolumeSettings | None:
+    """Return how the volumes are read of a YAML file about them, of an index of them or of a volume; None of another file."""
+    from featurespace.data.volume_index import is_index
+
+    if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
+        return read_volume_settings(path)
+    return VolumeSettings(path=str(path)) if is_index(path) or _is_volume(path) else None
+
+
+def _holds_volumes(path: Path, images: list[str], passed: Passed) -> bool:
+    """Whether a folder holds more files of volumes than of images, given what a walk for images has found."""
+    if len(passed.get(NO_IMAGES, ())) <= len(images):
+        return False
     found, _ = walk(path, lambda name: not is_image(name), lambda count: None)
     volumes = (each for each in found if _is_volume(path / each))
-    return any(count > images for count, _ in enumerate(volumes, start=1))
+    return any(count > len(images) for count, _ in enumerate(volumes, start=1))
 
 
 def _is_volume(path: Path) -> bool:

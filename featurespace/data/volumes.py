@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,12 @@ import pandas as pd
 
 from featurespace import files
 from featurespace.data.dataset import ImageData
-from featurespace.data.dicom import looks_like_dicom, read_frames
-from featurespace.data.dicom_series import scans_of
-from featurespace.data.folders import walk
-from featurespace.data.nifti import NIFTI, array_scans, nifti_scans
 from featurespace.data.resampling import on_asked_grids
 from featurespace.data.samples import SPLITS, make_samples, oddities
-from featurespace.data.scans import NotUsed, Scan, plane, reason
+from featurespace.data.scans import plane, reason
 from featurespace.data.slices import Volumes
+from featurespace.data.volume_files import find_scans
+from featurespace.data.volume_index import FoundVolumes, is_index, read_index, relatives
 from featurespace.data.volume_masks import mask_files
 from featurespace.data.volume_tables import labels_beside
 from featurespace.data.windows import VolumeSettings, windowed
@@ -48,7 +45,7 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, tuple[float, float, float
     FeaturespaceError
         there is no volume, or there are several
     """
-    found, notes, _ = _scans(Path(path), lambda count: None)
+    found, notes = find_scans(Path(path))
     if len(found) != 1:
         why = "; ".join(f"{count} {text}" for text, count in notes.items())
         raise FeaturespaceError(f"{path} holds {len(found)} volumes, expected one" + (f" ({why})" if why else ""))
@@ -70,93 +67,60 @@ def open_volumes(
 
     Every file that is not used is counted in the notes with the reason.
     """
-    root = Path(settings.path)
-    if not root.exists():
-        raise FeaturespaceError(f"data set {name!r}: {root} does not exist; name the folder of the volumes")
-    masks = {os.path.realpath(os.path.join(str(settings.masks), each)) for each in mask_files(settings, root)}
-    scans, notes, relatives = _scans(root, advance, masks)
-    scans = on_asked_grids(scans, settings, notes)
+    index = Path(settings.path)
+    found = read_index(name, settings) if is_index(index) else find_volumes(name, settings, advance)
+    settings, root, notes = found.settings, found.root, found.notes
+    scans = on_asked_grids(found.scans, settings, notes)
     told = [f"{count} {text}" for text, count in notes.items()]
     if not scans:
         raise FeaturespaceError(
             f"data set {name!r}: no volume in {root} ({'; '.join(told) or 'it is empty'}); volumes are DICOM, .nii, .nii.gz "
             "and .npy files"
         )
-    names = _Names(scans, settings)
-    order = sorted(range(len(scans)), key=lambda number: (names.patient[number], names.volume[number]))
+    named = [found.names[scan.key] for scan in scans]
+    order = sorted(range(len(scans)), key=lambda number: named[number])
     source = Volumes(scans, settings, [], [])
     empty = Counter[str]()
     for number in order:
         for position in _positions(source, number, empty):
             source.rows.append((number, position))
-            source.ids.append(f"{names.volume[number]}/{position:04d}")
+            source.ids.append(f"{named[number][1]}/{position:04d}")
     told += [f"{count} {text}" for text, count in empty.items()]
     if not source.rows:
         raise FeaturespaceError(f"data set {name!r}: no slice in {root} is left ({'; '.join(told)}); lower 'filled'")
-    samples = _samples(name, source, names, [relatives[scan.files[0]] for scan in scans])
+    samples = _samples(name, source, found, named)
     told.insert(0, f"{len(scans)} volumes of {samples['group'].nunique()} patients; {source.told()}")
     return ImageData(name, samples, root, source, (*told, *oddities(samples)))
 
 
-class _Names:
-    """What patients and volumes are called in outputs."""
+def find_volumes(
+    name: str, settings: VolumeSettings, advance: Callable[[int], object] = lambda count: None, *, processes: int = 1
+) -> FoundVolumes:
+    """Return the volumes that the headers below ``settings.path`` tell of, and what they are called in outputs."""
+    root = Path(settings.path)
+    if not root.exists():
+        raise FeaturespaceError(f"data set {name!r}: {root} does not exist; name the folder of the volumes")
+    masks = {os.path.realpath(os.path.join(str(settings.masks), each)) for each in mask_files(settings, root)}
+    scans, notes = find_scans(root, advance, masks=masks, processes=processes)
+    salt = settings.salt or files.hash_value([[scan.key, scan.patient, _beginning(scan.files[0])] for scan in scans])
 
-    def __init__(self, scans: list[Scan], settings: VolumeSettings):
-        salt = settings.salt or files.hash_value(
-            [[scan.key, scan.patient, _beginning(scan.files[0])] for scan in scans]
-        )
+    def hashed(letter: str, text: str) -> str:
+        return letter + hashlib.sha256(f"{salt}\0{text}".encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
-        def hashed(letter: str, text: str) -> str:
-            return letter + hashlib.sha256(f"{salt}\0{text}".encode("utf-8", "backslashreplace")).hexdigest()[:12]
-
-        self.patient = [scan.patient if settings.identify else hashed("p", scan.patient) for scan in scans]
-        self.volume = [scan.key if settings.identify else hashed("v", scan.key) for scan in scans]
+    names = {
+        scan.key: (scan.patient, scan.key) if settings.identify else (hashed("p", scan.patient), hashed("v", scan.key))
+        for scan in scans
+    }
+    beside = None
+    if settings.table and scans:
+        table = labels_beside(Path(settings.table), scans, relatives(scans, root))
+        beside = {scan.key: (label, split) for scan, label, split in zip(scans, table["label"], table["split"])}
+    return FoundVolumes(scans, notes, names, beside, settings, root)
 
 
 def _beginning(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.sha256(file.read(1 << 20)).hexdigest()
-
-
-def _scans(
-    root: Path, advance: Callable[[int], object], masks: Set[str] = frozenset()
-) -> tuple[list[Scan], Counter[str], dict[str, str]]:
-    """Return the volumes, notes with their counts, and the name below ``root`` of every file but the masks."""
-    if root.is_file():
-        relatives, folder, notes = [root.name], str(root.parent), Counter[str]()
-    else:
-        relatives, passed = walk(root, lambda name: True, advance)
-        folder, notes = (
-            str(root),
-            Counter({f"{several} passed over": len(them) for (_, several), them in passed.items() if them}),
-        )
-    if masks:
-        relatives = [each for each in relatives if os.path.realpath(os.path.join(folder, each)) not in masks]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values of the header
-        scans = _read_headers(folder, relatives, notes)
-    return scans, notes, {os.path.join(folder, each): each for each in relatives}
-
-
-def _read_headers(folder: str, relatives: list[str], notes: Counter[str]) -> list[Scan]:
-    scans, frames = [], []
-    arrays = [each for each in relatives if each.lower().endswith(".npy")]
-    for relative in relatives:
-        path = os.path.join(folder, relative)
-        try:
-            if relative.lower().endswith(NIFTI):
-                scans += nifti_scans(folder, relative)
-            elif not relative.lower().endswith(".npy"):
-                if not os.path.isfile(path) or not looks_like_dicom(path):
-                    raise NotUsed("neither DICOM nor NIfTI nor .npy")
-                frames += read_frames(path)
-        except NotUsed as error:
-            notes[f"files are not used: {error}"] += 1
-        except OSError as error:
-            notes[f"files are not used: {reason(error)}"] += 1
-    from_arrays, unused = array_scans(folder, arrays)
-    notes.update(f"files are not used: {why}" for why in unused.values())
-    return scans + from_arrays + scans_of(frames, notes)
 
 
 def _positions(source: Volumes, number: int, empty: Counter[str]) -> Iterator[int]:
@@ -182,23 +146,24 @@ def _positions(source: Volumes, number: int, empty: Counter[str]) -> Iterator[in
             empty[f"slices are left out: less than {settings.filled:g} of their pixels are above black"] += 1
 
 
-def _samples(name: str, source: Volumes, names: _Names, relatives: list[str]) -> pd.DataFrame:
-    settings = source.settings
+def _samples(name: str, source: Volumes, found: FoundVolumes, named: list[tuple[str, str]]) -> pd.DataFrame:
+    settings, beside = source.settings, found.beside
     which = [number for number, _ in source.rows]
-    tops = [relative.split("/")[0] if "/" in relative else "" for relative in relatives]
+    places = relatives(source.scans, found.root)
+    tops = [place.split("/")[0] if "/" in place else "" for place in places]
     has_splits = all(top.lower() in SPLITS for top in tops)
     depth = 1 if has_splits else 0
-    beside = labels_beside(Path(settings.table), source.scans, relatives) if settings.table else None
-    labels = [parts[depth] if len(parts := relative.split("/")) > depth + 1 else None for relative in relatives]
+    labels = [parts[depth] if len(parts := place.split("/")) > depth + 1 else None for place in places]
     splits = tops if has_splits else None
     if beside is not None:
-        labels, splits = list(beside["label"]), None if beside["split"].isna().all() else list(beside["split"])
+        labels, given = [beside[scan.key][0] for scan in source.scans], [beside[scan.key][1] for scan in source.scans]
+        splits = None if all(map(pd.isna, given)) else given
     has_labels = beside is not None or settings.label == "folder"
     samples = make_samples(
         name, id=source.ids,
         path=[source.scans[each].files[0] for each in which] if settings.identify else None,
         label=[labels[each] for each in which] if has_labels else None,
-        group=[names.patient[each] for each in which],
+        group=[named[each][0] for each in which],
         split=[splits[each] for each in which] if splits else None,
     )  # fmt: skip
     for column in ABOUT:
