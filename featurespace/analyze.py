@@ -80,7 +80,7 @@ def analyze(
     Cost: one forward pass per (model, data), then statistics that are small beside it.
     """
     from featurespace.report.write import draw_figures
-    from featurespace.viewing import draw_inputs
+    from featurespace.viewing import draw_inputs, write_thumbnails
 
     progress = progress or Progress()
     config, run = resolve(models, data, out, into=into, **options)
@@ -102,6 +102,7 @@ def analyze(
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
         stores.memo.forget_unused({LEAKAGE, *(kind for analysis in config.analyses for kind in MEMORIES[analysis])})
         with progress.stage("figures"):
+            write_thumbnails(run, inputs)
             drawn = draw_inputs(run, inputs) + draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
         run.finish()
@@ -195,9 +196,8 @@ def _write_tables(
             run.write_table("arms", arms_table(between_arms, run.tables.get("arms"), config.analyses))
     if "embedding" in config.analyses:
         with progress.stage("embedding"):
-            points, quality = embedding_tables(stores, seed=config.seed, progress=progress)
-            run.write_table("embedding", points)
-            run.write_table("embedding_quality", quality)
+            for name, table in embedding_tables(stores, seed=config.seed, progress=progress).items():
+                run.write_table(name, table)
     run.write_table("verdicts", verdicts_table(run.tables))
 
 

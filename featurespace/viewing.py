@@ -1,19 +1,25 @@
-"""Figures of what the networks of a run see of its volumes."""
+"""What the networks of a run see of its images: figures, and thumbnails for the report."""
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from featurespace.errors import FeaturespaceError
 from featurespace.files import safe_name
 
 if TYPE_CHECKING:
+    from featurespace.data.dataset import ImageData
     from featurespace.inputs import Inputs
     from featurespace.run import Run
 
 SHOWN = 8  # slices of a data set, evenly spread over its rows
+SIDE = 48  # pixels of a thumbnail
+QUALITY = 60  # of JPEG
 
 
 def draw_inputs(run: Run, inputs: Inputs) -> list[str]:
@@ -38,3 +44,35 @@ def draw_inputs(run: Run, inputs: Inputs) -> list[str]:
             title = f"{data.name} as {inputs.networks[0].label} sees it ({data.images.told()})"
             run.write_figure(names[-1], network_inputs(images, titles, title=title))
     return names
+
+
+def write_thumbnails(run: Run, inputs: Inputs) -> None:
+    """Write the table of the images in the aligned pictures, with all that is known of them and a small picture."""
+    if "aligned_embedding" not in run.tables:
+        return
+    shown = run.tables["aligned_embedding"][["data", "sample"]].drop_duplicates()
+    frames = []
+    for data in inputs.images:
+        rows = np.flatnonzero(data.samples["id"].isin(shown.loc[shown["data"] == data.name, "sample"]))
+        samples = data.samples.iloc[rows].drop(columns=["path"]).rename(columns={"id": "sample"})
+        pictures = [_thumbnail(data, int(row)) for row in rows]
+        frames.append(samples.assign(data=data.name, thumbnail=pictures))
+    table = pd.concat(frames, ignore_index=True)
+    run.write_table("images", table)
+
+
+def _thumbnail(data: ImageData, row: int) -> str | None:
+    """Return the centre of an image as base64 of a small JPEG file, None where it cannot be read."""
+    from PIL import Image
+
+    from featurespace.data.transforms import resize_and_crop, to_unit_range
+
+    try:
+        unit = to_unit_range(resize_and_crop(data.image(row), SIDE, SIDE), channels=3)
+    except FeaturespaceError:  # the features may come from a table
+        return None
+    pixels = (unit.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    grey = bool((pixels == pixels[..., :1]).all())
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -63,7 +63,7 @@ def exact_neighbours(X: Any, *, k: int, metric: str = "euclidean") -> tuple[np.n
     return indices, squares / 2 if metric == "cosine" else np.ldexp(np.sqrt(squares), exponent)
 
 
-def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float = 0.1) -> np.ndarray:
+def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float = 0.1, start: Any = None) -> np.ndarray:
     """Two-dimensional UMAP from exact Euclidean neighbours; the same bits for the same input, seed and machine.
 
     Parameters
@@ -72,6 +72,8 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
     seed : of UMAP's layout
     n_neighbors : size of the neighbourhoods, the sample itself included, 2 to n
     min_dist : how close points may lie in the embedding, 0 to 1
+    start : (n, 2) array from which the layout begins, such as the embedding of the same samples by another model; by
+        default UMAP's own
 
     Returns
     -------
@@ -81,7 +83,7 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
     Raises
     ------
     ValueError
-        If n_neighbors or min_dist is out of range, n < 4, or a value is not finite.
+        If n_neighbors or min_dist is out of range, start has another shape, n < 4, or a value is not finite.
 
     Notes
     -----
@@ -107,6 +109,9 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
         raise ValueError(f"n_neighbors is {n_neighbors}; with {n} samples it must lie between 2 and {n}")
     if not 0 <= min_dist <= 1:
         raise ValueError(f"min_dist is {min_dist}; it must lie between 0 and 1")
+    first = "spectral" if start is None else np.array(as_features(start), dtype=np.float32)
+    if start is not None and first.shape != (n, 2):
+        raise ValueError(f"start has the shape {first.shape}; it must be {(n, 2)}")
     import umap
 
     indices, distances = exact_neighbours(X, k=n_neighbors)
@@ -115,12 +120,50 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
         min_dist=min_dist,
         random_state=seed,
         n_jobs=1,
+        init=first,
         precomputed_knn=(indices, distances.astype(np.float32)),
     )
     with warnings.catch_warnings():
         # about `transform`, which is not used; the filter ends with the call
         warnings.filterwarnings("ignore", message="precomputed_knn")
         return np.asarray(model.fit_transform(X.astype(np.float32)))
+
+
+def turned_onto(E: Any, target: Any) -> np.ndarray:
+    """Move, turn, mirror and scale an embedding as a whole so that it lies on another one of the same samples.
+
+    Parameters
+    ----------
+    E : (n, d) array, the embedding
+    target : (n, d) array, where its samples should lie
+
+    Returns
+    -------
+    ndarray
+        (n, d) coordinates: the similarity transform of ``E`` with the least squared distance to ``target``. All
+        distances within ``E`` keep their ratios.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a value is not finite.
+
+    Notes
+    -----
+    Cost O(n d^2). An embedding of one point only is moved, not turned.
+
+    Examples
+    --------
+    >>> turned_onto([[0.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [5.0, 1.0]]).round(9).tolist()
+    [[1.0, 1.0], [5.0, 1.0]]
+    """
+    E, target = as_features(E), as_features(target)
+    if E.shape != target.shape:
+        raise ValueError(f"E has the shape {E.shape} and target {target.shape}; they must be the same")
+    A, B = centred(E), centred(target)
+    U, values, Vt = np.linalg.svd(A.T @ B)
+    spread = float((A**2).sum())
+    return A @ (U @ Vt) * (values.sum() / spread if spread else 1.0) + target.mean(axis=0)
 
 
 def pca_embedding(X: Any, *, components: int = 2) -> np.ndarray:

@@ -12,7 +12,7 @@ from featurespace.files import safe_name
 from featurespace.plots.agreement import who_knows_what
 from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, geometry_by_depth, probe_by_depth
-from featurespace.plots.embedding import embedding_panels
+from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.few_shot import accuracy_by_shots
 from featurespace.plots.pairwise import pairwise_pages
 from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_pages
@@ -79,6 +79,9 @@ def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figu
             yield "feature_reuse", reuse_by_layer(weights, layers)
         if weights["metric"].str.startswith("feature_uniqueness").any():
             yield "feature_uniqueness", uniqueness_by_layer(weights, layers)
+    aligned = tables.get("aligned_embedding")
+    if aligned is not None and len(aligned):
+        yield "aligned_umap", aligned_panels(aligned, tables["embedding_quality"])
     embedding = tables.get("embedding")
     if embedding is not None and len(embedding):
         for data in dict.fromkeys(embedding["data"]):

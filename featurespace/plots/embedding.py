@@ -8,7 +8,17 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from featurespace.plots.style import MAX_CLASSES, PAGE_MM, legend_below, new_figure, panel_grid, styled
+from featurespace.plots.style import (
+    CONTROL,
+    MARKERS,
+    MAX_CLASSES,
+    PAGE_MM,
+    PALETTE,
+    legend_below,
+    new_figure,
+    panel_grid,
+    styled,
+)
 
 TITLE_CHARACTERS = 34  # a line of a panel's title
 METHOD_NAMES = {"umap": "UMAP", "pca": "PCA"}
@@ -45,4 +55,39 @@ def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, m
     if 0 < len(labels) <= MAX_CLASSES:
         legend_below(figure, panels[0, 0], markerscale=2.5)
     figure.suptitle(f"{METHOD_NAMES[method]} of {data}", fontsize=8, x=0.01, ha="left")
+    return figure
+
+
+@styled
+def aligned_panels(table: pd.DataFrame, quality: pd.DataFrame) -> Figure:
+    """Draw the images of all data sets in one panel a model, coloured by label, a marker a data set.
+
+    ``table`` is `aligned_embedding`; the same place in two panels means the same only as far as the layouts agree.
+    """
+    models, domains = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["data"]))
+    down, across = panel_grid(len(models), across=3)
+    figure = new_figure(PAGE_MM, 18 + down * (PAGE_MM / across + 4))
+    panels = figure.subplots(down, across, squeeze=False)
+    kinds = table[["data", "label"]].drop_duplicates().sort_values(["data", "label"], kind="stable")
+    labels = sorted(kinds["label"].dropna().unique())
+    colours = {label: PALETTE[index % len(PALETTE)] for index, label in enumerate(labels)}
+    for axes, model in zip(panels.flat, models):
+        points = table[table["model"] == model]
+        for data, label in kinds.itertuples(index=False):
+            own = points[
+                points["data"].eq(data) & (points["label"].isna() if pd.isna(label) else points["label"].eq(label))
+            ]
+            name = data if pd.isna(label) else f"{data}, {label}"
+            axes.scatter(own["x"], own["y"], s=5, color=CONTROL if pd.isna(label) else colours[label], linewidths=0.2,
+                         edgecolors="0.2", marker=MARKERS[domains.index(data) % len(MARKERS)], label=name)  # fmt: skip
+        trust = quality.loc[quality["method"].eq("aligned_umap") & quality["model"].eq(model), "value"].iloc[0]
+        name = textwrap.fill(f"{model}, {points['layer'].iloc[0]}", TITLE_CHARACTERS)
+        axes.set_title(f"{name}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
+        axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+        axes.spines[["top", "right"]].set_visible(True)
+    for axes in list(panels.flat)[len(models) :]:
+        axes.set_axis_off()
+    if len(kinds) <= MAX_CLASSES:
+        legend_below(figure, panels[0, 0], markerscale=2)
+    figure.suptitle("UMAP of all data sets together, aligned over the models", fontsize=8, x=0.01, ha="left")
     return figure

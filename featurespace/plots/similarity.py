@@ -45,9 +45,7 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
     hatched.
     """
     rows = table[(table["metric"] == metric) & (table["data"] == data)]
-    models = trained(layers)
-    pairs = list(combinations_with_replacement(models, 2))
-    pairs += [(model, control) for model in models[:1] if (control := control_of(layers, model))]
+    pairs = heatmap_pairs(layers)
     across = _across(len(pairs))
     down, across = panel_grid(len(pairs), across=across)
     # Panels of one architecture share their layer names, which then stand at the left and below only.
@@ -76,6 +74,13 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
         figure.colorbar(image, ax=panels, label=name, shrink=0.6, pad=0.01, aspect=30)
     figure.suptitle(f"Similarity of all layers on {data} (n = {n:,} images)", fontsize=8, x=0.01, ha="left")
     return figure
+
+
+def heatmap_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the pairs of models that a heatmap shows: each two, each with itself, and the first with its control."""
+    models = trained(layers)
+    pairs = list(combinations_with_replacement(models, 2))
+    return pairs + [(model, control) for model in models[:1] if (control := control_of(layers, model))]
 
 
 def _across(count: int) -> int:

@@ -18,4 +18,36 @@ LEAKAGE_PAIRS = Schema(
     ("a", "b", "kind", "sample_a", "sample_b"),
 )
 
-SCHEMAS = {schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS)}
+ALIGNED_EMBEDDING = Schema(
+    "aligned_embedding",
+    {
+        "model": "string",
+        "layer": "string",
+        "data": "string",
+        "sample": "string",
+        "label": "string",
+        "x": "float64",
+        "y": "float64",
+    },
+    ("model", "layer", "data", "sample"),
+)
+
+NEAREST = Schema(
+    "neighbours",
+    {
+        "model": "string", "layer": "string", "data": "string", "sample": "string", "rank": "int64",
+        "neighbour_data": "string", "neighbour": "string", "distance": "float64",
+    },
+    ("model", "layer", "data", "sample", "rank"),
+)  # fmt: skip
+
+IMAGES = Schema(
+    "images",
+    {
+        "data": "string", "sample": "string", "label": "string", "group": "string", "split": "string",
+        "thumbnail": "string",
+    },
+    ("data", "sample"),
+)  # fmt: skip
+
+SCHEMAS = {schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS, ALIGNED_EMBEDDING, NEAREST, IMAGES)}

@@ -12,13 +12,11 @@ from featurespace.errors import counted
 from featurespace.metrics.embedding import pca_embedding, umap_embedding
 from featurespace.metrics.embedding_quality import trustworthiness
 from featurespace.progress import Progress
+from featurespace.tables.aligned import MIN_SAMPLES, NEIGHBOURS, TRUST_K, aligned_tables
+from featurespace.tables.data_schemas import ALIGNED_EMBEDDING, NEAREST
 from featurespace.tables.memo import Result
 from featurespace.tables.schema import EMBEDDING, EMBEDDING_QUALITY, validate
 from featurespace.tables.stores import Stores
-
-NEIGHBOURS = 15
-TRUST_K = 10
-MIN_SAMPLES = 16
 
 
 def _is_constant(X: np.ndarray) -> bool:
@@ -26,17 +24,18 @@ def _is_constant(X: np.ndarray) -> bool:
     return bool(np.ptp(X, axis=0).max() <= 1e-5 * np.abs(X).max())
 
 
-def embedding_tables(
-    stores: Stores, *, seed: int, progress: Progress | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the UMAP and PCA coordinates of every image at the last layer, and their trustworthiness (k = 10).
+def embedding_tables(stores: Stores, *, seed: int, progress: Progress | None = None) -> dict[str, pd.DataFrame]:
+    """Return the tables ``embedding``, ``embedding_quality``, ``aligned_embedding`` and ``neighbours``.
 
+    These are the UMAP and PCA coordinates of every image at the last layer, each data set and model by itself, their
+    trustworthiness (k = 10), and pictures of all data sets that are aligned over the models, see `aligned_tables`.
     UMAP starts from exact neighbours and repeats bit for bit from the seed. A data set with fewer than 16 images has
     no UMAP, and the progress says so.
     """
     progress = progress or Progress()
     points: list[pd.DataFrame] = []
     quality: list[dict] = []
+    aligned = aligned_tables(stores, seed=seed, progress=progress)
     jobs = [(model, data) for data in stores.data for model in stores.models]
     with progress.bar("embedding", len(jobs), "pictures") as advance:
         for model, data in jobs:
@@ -64,8 +63,16 @@ def embedding_tables(
                 points.append(pd.DataFrame({**key, "sample": samples["id"], "label": samples["label"], "x": x, "y": y}))
                 quality.append({**row, **key})
             advance(1)
-    table = pd.concat(points, ignore_index=True) if points else pd.DataFrame()
-    return validate(table, EMBEDDING), validate(quality, EMBEDDING_QUALITY)
+    return {
+        "embedding": validate(_together(points), EMBEDDING),
+        "embedding_quality": validate([*quality, *aligned["quality"]], EMBEDDING_QUALITY),
+        "aligned_embedding": validate(_together(aligned["points"]), ALIGNED_EMBEDDING),
+        "neighbours": validate(_together(aligned["neighbours"]), NEAREST),
+    }
+
+
+def _together(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _pictures(X: np.ndarray, *, seed: int) -> Result:

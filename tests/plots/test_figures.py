@@ -14,7 +14,7 @@ from oracles.figures import overlapping_texts
 from featurespace.plots.all import figures
 from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, probe_by_depth
-from featurespace.plots.embedding import embedding_panels
+from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
 from featurespace.plots.style import CONTROL, model_colours, shortened_layer
 
@@ -308,3 +308,15 @@ def test_drawing_leaves_matplotlib_as_it_was():
     layers = layers_of(["a"], 3)
     probe_by_depth(probe_of(layers), layers)
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("models", "classes"), [(["a", "b", "c"], 4), (["checkpoint-1"], 30)])
+def test_aligned_pictures_draw_every_image_with_a_marker_a_data_set(models, classes):
+    points, quality = embedding_of(models, classes)
+    other = points.assign(data="mr", label=None)
+    figure = aligned_panels(pd.concat([points, other]), quality.assign(method="aligned_umap", data="all"))
+    panels = [axes for axes in figure.axes if axes.collections]
+    assert [sum(len(each.get_offsets()) for each in axes.collections) for axes in panels] == [400] * len(models)
+    shapes = {each.get_label().split(",")[0]: each.get_paths()[0].vertices.shape for each in panels[0].collections}
+    assert set(shapes) == {"ct", "mr"} and shapes["ct"] != shapes["mr"]
+    assert overlapping_texts(figure) == []

@@ -119,7 +119,7 @@ def test_embedding_has_every_image_once_a_picture(small_run):
     table = small_run.tables["embedding"]
     assert len(table) == 2 * 3 * 2 * 72
     quality = small_run.tables["embedding_quality"]
-    assert len(quality) == 12 and quality["value"].between(0, 1).all()
+    assert len(quality) == 15 and quality["value"].between(0, 1).all()
 
 
 def test_csv_and_parquet_hold_the_same_floats(small_run):
