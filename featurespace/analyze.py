@@ -163,6 +163,7 @@ def _write_tables(
 ) -> None:
     from featurespace.features.table import FeatureTable
     from featurespace.tables.arms import ANALYSIS, arms_table
+    from featurespace.tables.classes import classes_table
     from featurespace.tables.differences import with_holm
     from featurespace.tables.embedding import embedding_tables
     from featurespace.tables.models import layers_table, match_table
@@ -173,6 +174,7 @@ def _write_tables(
     networks = [model for model in models if not isinstance(model, FeatureTable)]
     run.write_table("layers", layers_table(stores))
     run.write_table("match", match_table(networks))
+    run.write_table("classes", classes_table(stores))
     differences: list[dict] = []
     about: dict[str, Any] = {"seed": config.seed, "progress": progress}
     makers: dict[str, tuple[str, Callable[[], tuple[dict[str, pd.DataFrame], list[dict]]]]] = {

@@ -32,6 +32,12 @@ ALIGNED_EMBEDDING = Schema(
     ("model", "layer", "data", "sample"),
 )
 
+CLASSES = Schema(
+    "classes",
+    {"data": "string", "label": "string", "split": "string", "images": "int64", "groups": "Int64"},
+    ("data", "label", "split"),
+)
+
 NEAREST = Schema(
     "neighbours",
     {
@@ -50,4 +56,4 @@ IMAGES = Schema(
     ("data", "sample"),
 )  # fmt: skip
 
-SCHEMAS = {schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS, ALIGNED_EMBEDDING, NEAREST, IMAGES)}
+SCHEMAS = {schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS, CLASSES, ALIGNED_EMBEDDING, NEAREST, IMAGES)}
