@@ -21,6 +21,7 @@ HEADER = (
 DEFLATED = "1.2.840.10008.1.2.1.99"
 COMPRESSED_FROM = "1.2.840.10008.1.2.4", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.7", DEFLATED
 RAW_BEGINNINGS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")  # groups 8 and 2, where no preamble is
+INFLATED = 1 << 30  # bytes of a deflated file that are unpacked
 NO_PICTURES = ("SEG", "RTDOSE")  # their pixels are masks and doses
 
 
@@ -115,7 +116,7 @@ def _refuse_inflated(path: str, offset: int) -> None:
             while piece:
                 total += len(unpacker.decompress(piece, 1 << 20))
                 piece = unpacker.unconsumed_tail
-                if total > limit or total > 1 << 31:
+                if total > limit or total > INFLATED:
                     raise NotUsed("deflated, and unpacks to more than fits into memory")
 
 

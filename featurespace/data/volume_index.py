@@ -146,7 +146,7 @@ def _scan(row: dict[str, Any], identified: bool) -> Scan:
         "NiftiPixels": lambda: NiftiPixels(paths[0], row["time"], affine, tuple(row["stored"])),
         "ArrayPixels": lambda: ArrayPixels(paths),
     }[row["kind"]]()
-    plain = {name: tuple(value) if isinstance(value := row[name], list) else value for name in PLAIN}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value := row[name], list) else value for name in PLAIN}
     return Scan(
         key=f"{row['volume']}#{row['part']}", patient=row["patient"] if identified else "", study=row["study"],
         files=paths, load=load, about=json.loads(row["about"]), **plain,

@@ -84,6 +84,7 @@ def test_options_are_those_of_the_yaml_until_another_one_is_written(archive, tmp
     assert "window bone, coronal slices, resampled" in changed.notes[0] and len(changed) == len(open_data(f"x={file}"))
 
 
+@pytest.mark.slow  # two interpreters start
 def test_several_processes_find_what_one_finds(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(volume_files, "PIECE", 4)
     one = fs.index(f"x={archive}", tmp_path / "one.parquet")

@@ -1,0 +1,147 @@
+"""Damaged and hostile files of volumes: refused or bad images, without a traceback, in bounded time and memory.
+
+Memory is what a process holds afterwards; the peak while a frame is decoded is not looked at.
+"""
+
+import gzip
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import psutil
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from featurespace.data.specs import open_data
+from featurespace.errors import FeaturespaceError
+from tests.data.medical import compressed, write_slice
+
+SECONDS = 60  # that no small file may take, on a busy core too
+MEGABYTES = 300
+
+_packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+ZEROS = _packer.compress(b"\0" * (1 << 24)) + _packer.flush(
+    zlib.Z_FULL_FLUSH
+)  # a piece of deflate that may be repeated
+
+
+def used(path):
+    """Open a file as a data set and read its images; return what came of it."""
+    process, start = psutil.Process(), time.perf_counter()
+    before = process.memory_info().rss
+    try:
+        data = open_data(f"x={path}")
+        for row in range(min(len(data), 3)):
+            data.image(row)
+        outcome = "read"
+    except FeaturespaceError as error:
+        outcome = str(error)
+    assert time.perf_counter() - start < SECONDS, outcome
+    assert process.memory_info().rss - before < MEGABYTES << 20, outcome
+    return outcome
+
+
+def nifti(path, shape=(8, 8, 8)):
+    nibabel.save(
+        nibabel.Nifti1Image(np.random.default_rng(0).integers(0, 900, shape).astype(np.int16), np.eye(4)), path
+    )
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "MR_small.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm", "a.npy"])
+def test_every_single_flipped_bit_of_a_header_and_every_cut_ends_well(tmp_path, name):
+    path, rng = tmp_path / name, np.random.default_rng(0)
+    if ".nii" in name:
+        nifti(path)
+    elif name == "a.npy":
+        np.save(path, np.zeros((4, 5, 6), np.float32))
+    else:
+        path.write_bytes(Path(get_testdata_file(name)).read_bytes())
+    whole, outcomes = path.read_bytes(), Counter()
+    header = 348 if name == "a.nii" else 128 if name == "a.npy" else 1500
+    for trial in range(40):
+        damaged = bytearray(whole)
+        if trial % 4:
+            damaged[rng.integers(min(header, len(whole)))] ^= 1 << int(rng.integers(8))
+        else:
+            damaged = damaged[: rng.integers(len(whole))]
+        path.write_bytes(damaged)
+        outcomes["read" if used(path) == "read" else "refused"] += 1
+    assert outcomes["refused"] >= 5 and (outcomes["read"] >= 5 or name == "a.npy")  # whose header is text
+
+
+def declares(path, shape, packed):
+    """A NIfTI file whose header declares a shape and behind which ``packed`` follows."""
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    raw = header.binaryblock + b"\0\0\0\0"
+    path.write_bytes(packed(raw))
+    return path
+
+
+def test_a_packed_file_that_unpacks_without_end_is_read_as_far_as_its_header_says(tmp_path):
+    endless = tmp_path / "a.nii.gz"
+
+    def packed(raw):
+        packer = zlib.compressobj(wbits=31)
+        return packer.compress(raw) + packer.flush(zlib.Z_FULL_FLUSH) + ZEROS * 256
+
+    declares(endless, (4, 4, 4), packed)  # four gigabytes of zeros
+    assert used(endless) == "read"
+
+
+def test_a_packed_file_that_declares_much_is_refused(tmp_path):
+    path = declares(tmp_path / "a.nii.gz", (30000, 30000, 300), gzip.compress)
+    assert "declares far more pixels than a file of its size can hold" in used(path)
+    path = declares(tmp_path / "b.nii.gz", (300, 300, 300), gzip.compress)  # 54 MB, which it does not hold
+    assert "cannot be read" in used(path)
+
+
+@pytest.mark.parametrize("changes", [{"Rows": 60000, "Columns": 60000}, {"NumberOfFrames": 2**31 - 1}, {"NumberOfFrames": -1},
+                                     {"BitsAllocated": 64}, {"SamplesPerPixel": 1000}, {"Rows": 0}])  # fmt: skip
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "encapsulated"])
+def test_dicom_that_declares_more_than_it_holds_is_refused_or_a_bad_image(tmp_path, changes, packed):
+    path = write_slice(tmp_path / "a.dcm", np.zeros((6, 5), np.int16))
+    if packed:
+        compressed(path, path, pydicom.uid.RLELossless)
+    header = pydicom.dcmread(path)
+    for name, value in changes.items():
+        setattr(header, name, value)
+    header.save_as(path)
+    assert used(path) != "read" or changes == {"NumberOfFrames": -1}
+
+
+@pytest.mark.slow
+def test_a_frame_that_unpacks_to_more_than_its_header_says_is_a_bad_image(tmp_path):
+    import imagecodecs
+
+    path = write_slice(tmp_path / "a.dcm", np.zeros((6, 5), np.int16))
+    header = pydicom.dcmread(path)
+    for syntax, frame in {
+        pydicom.uid.JPEG2000Lossless: imagecodecs.jpeg2k_encode(np.zeros((6000, 6000), np.uint16), level=0),
+        pydicom.uid.JPEGLSLossless: imagecodecs.jpegls_encode(np.zeros((6000, 6000), np.uint16)),
+        pydicom.uid.JPEGLosslessSV1: imagecodecs.ljpeg_encode(np.zeros((6000, 6000), np.uint16), bitspersample=16),
+        pydicom.uid.RLELossless: np.array([1, 64] + [0] * 14, "<u4").tobytes() + b"\x81\x00" * 400_000,
+    }.items():
+        header.PixelData = pydicom.encaps.encapsulate([frame])
+        header["PixelData"].VR = "OB"
+        header.file_meta.TransferSyntaxUID = syntax
+        header.save_as(path)
+        assert "cannot be read" in used(path), syntax.name
+
+
+@pytest.mark.slow
+def test_a_deflated_file_that_unpacks_without_end_is_refused(tmp_path):
+    source = Path(get_testdata_file("image_dfl.dcm")).read_bytes()
+    offset = 144 + int(
+        pydicom.filereader.read_file_meta_info(get_testdata_file("image_dfl.dcm")).FileMetaInformationGroupLength
+    )
+    (tmp_path / "a.dcm").write_bytes(source[:offset] + ZEROS * 256)
+    assert "deflated, and unpacks to more than fits into memory" in used(tmp_path / "a.dcm")
