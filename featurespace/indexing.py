@@ -53,7 +53,9 @@ def index(data: str, out: str | Path, *, processes: int = 1, progress: Progress 
     Notes
     -----
     Names are read and no file is opened: 1,000,000 files in 1,000 folders take 15 s (two x86-64 cores, a local disk,
-    2026-11-28).
+    2026-11-28). Of volumes the headers are opened: 20,000 DICOM files of 16 x 16 pixels in 200 series take 62 s of one x86-64
+    core, and reading their index 0.6 s, where opening their folder takes 58 s at every start (CPU seconds of one process, a local
+    disk, 2026-11-28); how much several processes save was not measured.
     """
     progress, out = progress or Progress(), Path(out).expanduser()
     name, source = parse_data_spec(data)

@@ -44,9 +44,8 @@ def on_asked_grids(scans: list[Scan], settings: VolumeSettings, notes: Counter[s
         else:
             scan = resampled_scan(scan, asked)
             a, b = sorted(_in_plane(scan.spacing, axis))
-            if b / a > worst[0] and min(scan.shape[each] for each in range(3) if each != axis) > 1:
-                worst = (b / a, f"{a:.3g} x {b:.3g} mm")
-            if b / a > 1.01:
+            if b / a > 1.01 and min(scan.shape[each] for each in range(3) if each != axis) > 1:
+                worst = max(worst, (b / a, f"{a:.3g} x {b:.3g} mm"))
                 notes["oblong"] += 1
         found.append(scan)
     oblong = notes.pop("oblong", 0)
