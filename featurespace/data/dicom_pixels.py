@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from featurespace.data.nifti import exact_float
 from featurespace.data.scans import NotUsed, canonical
 
 JPEG_12_BIT_AND_LOSSLESS = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+RLE = "1.2.840.10008.1.2.5"
+SIZES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xF7})  # segments of JPEG and JPEG-LS that hold rows and columns
+LARGER = 4  # times the header's pixels that a frame may have; decoders refuse the rest by themselves
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
@@ -73,6 +77,7 @@ def frame_values(header: Any, number: int) -> np.ndarray:
     """Return (rows, columns) values of a frame after slope and intercept, or (rows, columns, 3) colours in 0..255."""
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
+    _refuse_larger(header, number)
     stored = pixel_array(header, index=number, decoding_plugin=_plugin(header.file_meta.TransferSyntaxUID))
     if header.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, header)[..., :3]
@@ -83,6 +88,33 @@ def frame_values(header: Any, number: int) -> np.ndarray:
         return exact_float(np.asarray(apply_modality_lut(stored, header)))
     slope, intercept = _rescale(header, number)
     return exact_float(stored if (slope, intercept) == (1.0, 0.0) else stored * slope + intercept)
+
+
+def _refuse_larger(header: Any, number: int) -> None:
+    """Raise NotUsed where a JPEG or JPEG 2000 frame is larger than its header says, before a decoder makes room for it."""
+    from pydicom.encaps import get_frame
+
+    if not header.file_meta.TransferSyntaxUID.is_encapsulated or header.file_meta.TransferSyntaxUID == RLE:
+        return
+    frame = get_frame(header.PixelData, number, number_of_frames=int(header.get("NumberOfFrames") or 1))
+    if coded_pixels(frame) > LARGER * int(header.Rows) * int(header.Columns):
+        raise NotUsed("a frame that is larger than its header says")
+
+
+def coded_pixels(frame: bytes) -> int:
+    """Return rows times columns of a JPEG, JPEG-LS or JPEG 2000 frame as its own header has them, 0 where none is found."""
+    start = frame.find(b"\xff\x4f\xff\x51")  # JPEG 2000, with or without boxes around it
+    if start >= 0 and len(frame) >= start + 16:
+        width, height = struct.unpack(">II", frame[start + 8 : start + 16])
+        return width * height
+    place = 2
+    while place + 9 <= len(frame) and frame[0] == frame[place] == 0xFF:
+        kind, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
+        if kind in SIZES:
+            height, width = struct.unpack(">HH", frame[place + 5 : place + 9])
+            return height * width
+        place += 1 if kind == 0xFF else 2 + length
+    return 0
 
 
 def _plugin(syntax: Any) -> str:

@@ -126,6 +126,8 @@ def refuse_bomb(declared: int, present: int, *, compressed: bool) -> None:
 
 def reason(error: BaseException) -> str:
     """Return what went wrong, without names of files."""
+    if isinstance(error, NotUsed):
+        return str(error)
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return f"{type(error).__name__}"

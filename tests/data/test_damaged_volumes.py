@@ -1,6 +1,6 @@
 """Damaged and hostile files of volumes: refused or bad images, without a traceback, in bounded time and memory.
 
-Memory is what a process holds afterwards; the peak while a frame is decoded is not looked at.
+Memory is what a process holds afterwards; the peak in between is not looked at.
 """
 
 import gzip
@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import imagecodecs
 import nibabel
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
+from featurespace.data.dicom_pixels import coded_pixels
 from featurespace.data.specs import open_data
 from featurespace.errors import FeaturespaceError
 from tests.data.medical import compressed, write_slice
@@ -120,8 +122,6 @@ def test_dicom_that_declares_more_than_it_holds_is_refused_or_a_bad_image(tmp_pa
 
 @pytest.mark.slow
 def test_a_frame_that_unpacks_to_more_than_its_header_says_is_a_bad_image(tmp_path):
-    import imagecodecs
-
     path = write_slice(tmp_path / "a.dcm", np.zeros((6, 5), np.int16))
     header = pydicom.dcmread(path)
     for syntax, frame in {
@@ -135,6 +135,27 @@ def test_a_frame_that_unpacks_to_more_than_its_header_says_is_a_bad_image(tmp_pa
         header.file_meta.TransferSyntaxUID = syntax
         header.save_as(path)
         assert "cannot be read" in used(path), syntax.name
+
+
+@pytest.mark.parametrize("encode", [
+    lambda zeros: imagecodecs.jpeg2k_encode(zeros, level=0), imagecodecs.jpegls_encode,
+    lambda zeros: imagecodecs.ljpeg_encode(zeros, bitspersample=16), lambda zeros: imagecodecs.jpeg8_encode(zeros.astype(np.uint8)),
+], ids=["jpeg2000", "jpeg-ls", "lossless", "jpeg"])  # fmt: skip
+def test_a_frame_tells_its_size_before_it_is_decoded(encode):
+    frame = bytes(encode(np.zeros((60, 50), np.uint16)))
+    assert coded_pixels(frame) == 3000
+    assert all(coded_pixels(frame[:length]) in (0, 3000) for length in range(len(frame)))
+    assert coded_pixels(b"\xff\xd8" + b"\xff" * 50) == 0
+
+
+def test_a_frame_that_says_to_be_huge_is_not_decoded(tmp_path, monkeypatch):
+    path = write_slice(tmp_path / "a.dcm", np.zeros((6, 5), np.int16))
+    header = pydicom.dcmread(path)
+    header.PixelData = pydicom.encaps.encapsulate([imagecodecs.jpeg2k_encode(np.zeros((60, 50), np.uint16), level=0)])
+    header["PixelData"].VR, header.file_meta.TransferSyntaxUID = "OB", pydicom.uid.JPEG2000Lossless
+    header.save_as(path)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *args, **options: pytest.fail("decoded"))
+    assert "cannot be read (a frame that is larger than its header says)" in used(path)
 
 
 @pytest.mark.slow
