@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jinja2
 from PIL import Image
 
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, visible
 from featurespace.files import safe_name
 from featurespace.report import comparison
 from featurespace.report.about import about_tables
@@ -63,7 +63,7 @@ def write_report(run: Run) -> None:
     """Write ``report.html`` from the run's tables, figures, summary and provenance."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("featurespace", "report"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=_readable,
     )  # fmt: skip
     live = interactive(run)
     provenance = run.provenance
@@ -75,6 +75,11 @@ def write_report(run: Run) -> None:
         sections=list(_sections(run, found, live)), live=live, shown=shown_images(run) if live else "",
         total=sum(provenance["seconds"].values()),
     ))  # fmt: skip
+
+
+def _readable(value: Any) -> Any:
+    """Return text from a file without what would turn or hide the text after it; our own HTML and scripts as they are."""
+    return visible(value) if type(value) is str else value
 
 
 def _lead(found: list[Finding]) -> list[Finding]:
