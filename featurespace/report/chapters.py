@@ -45,7 +45,8 @@ CHAPTERS = (
      "UMAP and PCA draw the last layer in two dimensions. Trustworthiness is the share, from 0 to 1, in which neighbours in "
      "the picture are neighbours in the features. Distances between clusters and their sizes mean nothing in UMAP. The "
      "aligned pictures hold the same images of all data sets: the layout of each model starts from that of the first and is "
-     "turned onto it as a whole, so that an image stays where it was unless the features move it; small moves mean nothing.",
+     "turned onto it as a whole. UMAP forgets much of its start, so choose an image to follow it, and take its neighbours for "
+     "what a model changed, not a small move.",
      "embedding", ("aligned_", "umap_", "pca_")),
     ("Images that drive the difference",
      "CKA is made of pairs of images, and leaving one image out changes it by an exactly known amount. The images named here"

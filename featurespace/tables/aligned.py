@@ -30,8 +30,11 @@ def aligned_tables(stores: Stores, *, seed: int, progress: Progress) -> dict[str
 
     The same images for every model, at most 2,000, the same number of each data set where it has them, stratified by
     label and split. The layout of the first model starts as UMAP does, each later one from the layout of the first, and is
-    then moved, turned, mirrored and scaled as a whole onto it. So an image stays where it was unless the features of the later
-    model move it.
+    then moved, turned, mirrored and scaled as a whole onto it, which changes no ratio of distances.
+
+    On 1,000 photographs and MRI patches, trained against random weights, a start from the first layout kept trustworthiness
+    (0.941, own start 0.941) and left images about as far from their places (0.74 of the radius, 0.75). `umap.AlignedUMAP` moved
+    them less (0.63) at the cost of trustworthiness (0.937): it pulls pictures together that the features do not.
     """
     chosen = {name: _rows(stores.samples(name), len(stores.data), seed) for name in stores.data}
     found: dict[str, list[Any]] = {"points": [], "quality": [], "neighbours": []}
