@@ -33,7 +33,7 @@ ORDER = [
     {"studying"},
     {"demo", "extraction"},
     {"arguments"},
-    {"cli_compare", "cli_inspect, cli_leakage", "cli_study", "cli_train"},
+    {"cli_compare", "cli_inspect", "cli_leakage", "cli_study", "cli_train"},
     {"cli"},
     {"__main__"},
 ]

@@ -109,9 +109,10 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
         raise ValueError(f"n_neighbors is {n_neighbors}; with {n} samples it must lie between 2 and {n}")
     if not 0 <= min_dist <= 1:
         raise ValueError(f"min_dist is {min_dist}; it must lie between 0 and 1")
-    first = "spectral" if start is None else np.array(as_features(start), dtype=np.float32)
-    if start is not None and first.shape != (n, 2):
-        raise ValueError(f"start has the shape {first.shape}; it must be {(n, 2)}")
+    if start is not None:
+        start = np.array(as_features(start), dtype=np.float32)
+        if start.shape != (n, 2):
+            raise ValueError(f"start has the shape {start.shape}; it must be {(n, 2)}")
     import umap
 
     indices, distances = exact_neighbours(X, k=n_neighbors)
@@ -120,7 +121,7 @@ def umap_embedding(X: Any, *, seed: int, n_neighbors: int = 15, min_dist: float 
         min_dist=min_dist,
         random_state=seed,
         n_jobs=1,
-        init=first,
+        init="spectral" if start is None else start,
         precomputed_knn=(indices, distances.astype(np.float32)),
     )
     with warnings.catch_warnings():

@@ -121,7 +121,8 @@ def _packed(values: np.ndarray, kind: Any) -> str:
 
 
 def _figures(data: dict[str, Any], models: list[str], domains: list[str]) -> list[Any]:
-    from bokeh.models import ColumnDataSource, HoverTool
+    from bokeh.models import ColumnDataSource, HoverTool, Scatter
+    from bokeh.models.annotations import Title
     from bokeh.plotting import figure
     from bokeh.transform import factor_mark
 
@@ -130,17 +131,19 @@ def _figures(data: dict[str, Any], models: list[str], domains: list[str]) -> lis
     figures = []
     for number, model in enumerate(models):
         plot = figure(
-            title=visible(model), sizing_mode="stretch_width", aspect_ratio=1, match_aspect=True, output_backend="canvas",
+            title=Title(text=visible(model), text_font_size="14px"),
+            sizing_mode="stretch_width", aspect_ratio=1, match_aspect=True, output_backend="canvas",
             tools="tap,lasso_select,pan,wheel_zoom,reset", toolbar_location="below", min_border=4,
         )  # fmt: skip
         dots = plot.scatter(
             f"x{number}", f"y{number}", source=source, marker=marks, size=6, fill_color="colour", line_color="#1b1f24",
-            line_width=0.4, line_alpha=0.5, fill_alpha=0.85, selection_line_width=2, selection_line_alpha=1,
+            line_width=0.4, line_alpha=0.5, fill_alpha=0.85, selection_line_alpha=1,
             nonselection_fill_alpha=0.15, nonselection_line_alpha=0.1,
         )  # fmt: skip
+        if isinstance(dots.selection_glyph, Scatter):
+            dots.selection_glyph.line_width = 2
         plot.add_tools(HoverTool(renderers=[dots], tooltips=TOOLTIP, limit=1))
         plot.axis.visible, plot.grid.visible, plot.toolbar.logo = False, False, None
-        plot.title.text_font_size = "14px"
         figures.append(plot)
     return figures
 

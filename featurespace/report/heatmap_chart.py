@@ -29,7 +29,8 @@ def heatmap_charts(run: Run, data: str) -> list[Any]:
 
 
 def _chart(pair: pd.DataFrame, model_a: str, model_b: str, names_a: list[str], names_b: list[str]) -> Any:
-    from bokeh.models import ColumnDataSource, CustomJSHover, HoverTool, LinearColorMapper
+    from bokeh.models import ColumnDataSource, CustomJSHover, HoverTool, LinearColorMapper, Range1d
+    from bokeh.models.annotations import Title
     from bokeh.palettes import Viridis256
     from bokeh.plotting import figure
     from bokeh.transform import transform
@@ -40,13 +41,14 @@ def _chart(pair: pd.DataFrame, model_a: str, model_b: str, names_a: list[str], n
         **{name: pair[name].to_numpy(np.float32) for name in ("value", "ci_low", "ci_high")},
     })  # fmt: skip
     plot = figure(
-        title=visible(f"{model_a} / {model_b}"), sizing_mode="stretch_width", aspect_ratio=1, tools="", toolbar_location=None,
+        title=Title(text=visible(f"{model_a} / {model_b}"), text_font_size="13px"),
+        sizing_mode="stretch_width", aspect_ratio=1, tools="", toolbar_location=None,
         x_axis_label=visible(model_b), y_axis_label=visible(model_a),
-        x_range=(-0.5, len(names_b) - 0.5), y_range=(-0.5, len(names_a) - 0.5),
+        x_range=Range1d(start=-0.5, end=len(names_b) - 0.5), y_range=Range1d(start=-0.5, end=len(names_a) - 0.5),
     )  # fmt: skip
     colours = LinearColorMapper(palette=list(Viridis256), low=0, high=1)
     squares = plot.rect("x", "y", 1, 1, source=source, fill_color=transform("value", colours), line_color=None)
-    formatters = {
+    formatters: dict[str, Any] = {
         **{f"@{axis}": CustomJSHover(args={"names": [visible(name) for name in names]}, code="return names[Math.round(value)]")
            for axis, names in (("x", names_b), ("y", names_a))},
         **{f"@{end}": CustomJSHover(code="return Number.isFinite(value) ? value.toFixed(3) : 'not known'")
@@ -66,7 +68,6 @@ def _chart(pair: pd.DataFrame, model_a: str, model_b: str, names_a: list[str], n
         axis.major_label_text_font_size = "10px"
         axis.axis_label_text_font_style = "normal"
     plot.xaxis.major_label_orientation = "vertical"
-    plot.title.text_font_size = "13px"
     plot.grid.visible = False
     return plot
 
