@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 import featurespace as fs
 from featurespace.data.demo import write_photographs
 from featurespace.demo import imagenet_weights
@@ -41,3 +43,10 @@ out = fs.study(read_study(RUN / "miniature.yaml", CHANGES), progress=RichProgres
 # %% Who is ahead
 run = fs.load(out / "comparison")
 [each["sentence"] for each in run.summary["findings"]]
+
+# %% Does anything measured on the features of the starts put them in the order of their finetunings?
+pd.read_csv(out / "prediction.csv")[["task", "score", "value", "ci_low", "ci_high", "n", "p_value", "p_holm", "verdict"]]
+
+# %% What finetuning left as it was, layer by layer
+changed = pd.read_csv(out / "freezing.csv")
+changed.groupby(["pretraining", "layer"], sort=False)[["reuse", "gain", "reused"]].mean()
