@@ -14,14 +14,17 @@ RNG = np.random.default_rng
 X = np.random.default_rng(0).standard_normal((40, 4))
 Y = X + np.random.default_rng(1).standard_normal((40, 4))
 LABELS = np.arange(40) % 2
+VOLUMES = [np.random.default_rng(each).integers(0, 256, (3, 8, 8)).astype(np.uint8) for each in range(5)]
 HALF = (X[::2], LABELS[:20], X[1::2])
 COUNTS = {
     "permutations", "folds", "repeats", "k", "first", "last", "blocks", "draws", "points", "components", "projections",
-    "n_neighbors", "seed", "least", "count", "chosen", "splits",
+    "n_neighbors", "seed", "least", "count", "chosen", "splits", "shuffles",
 }  # fmt: skip
 
 CALLS = {
     "cka_permutation": (X, Y),
+    "compression_ratio": (VOLUMES,),
+    "effective_slices": (VOLUMES,),
     "classifier_two_sample_test": (X, Y),
     "energy_permutation": (X, Y),
     "kid_permutation": (X, Y),
