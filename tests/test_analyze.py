@@ -264,6 +264,7 @@ def test_a_later_command_keeps_the_differences_of_an_earlier_one(arguments, tmp_
     fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="probe")
     assert run.tables["differences"].equals(before)
     assert {each["table"] for each in run.summary["findings"]} == {
+        "leakage",
         "similarity",
         "influence_summary",
         "probe",

@@ -295,7 +295,7 @@ def test_a_run_has_all_its_figures_in_three_formats(small_run):
     assert names == [
         "cka_by_layer", "cka_heatmap_bright", "cka_heatmap_dark", "cka_convergence", "probe_by_depth", "few_shot", "domain_gap_by_depth", "frechet_by_depth",
         "participation_ratio_debiased_by_depth", "anisotropy_by_depth", "uniformity_by_depth",
-        "umap_bright", "pca_bright", "umap_dark", "pca_dark",
+        "aligned_umap", "umap_bright", "pca_bright", "umap_dark", "pca_dark",
     ]  # fmt: skip
     for name in names:
         for suffix in ("pdf", "svg", "png"):
