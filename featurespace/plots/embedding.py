@@ -6,6 +6,7 @@ import textwrap
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from featurespace.plots.style import (
@@ -46,10 +47,7 @@ def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, m
             axes.scatter(of_label["x"], of_label["y"], s=size, color=colours[label], linewidths=0, label=label)
         unlabelled = points[points["label"].isna()]
         axes.scatter(unlabelled["x"], unlabelled["y"], s=size, color="0.5", linewidths=0)
-        name = textwrap.fill(f"{model}, {points['layer'].iloc[0]}", TITLE_CHARACTERS)
-        axes.set_title(f"{name}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
-        axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-        axes.spines[["top", "right"]].set_visible(True)
+        _frame(axes, points, trust)
     for axes in list(panels.flat)[len(models) :]:
         axes.set_axis_off()
     if 0 < len(labels) <= MAX_CLASSES:
@@ -81,13 +79,18 @@ def aligned_panels(table: pd.DataFrame, quality: pd.DataFrame) -> Figure:
             axes.scatter(own["x"], own["y"], s=5, color=CONTROL if pd.isna(label) else colours[label], linewidths=0.2,
                          edgecolors="0.2", marker=MARKERS[domains.index(data) % len(MARKERS)], label=name)  # fmt: skip
         trust = quality.loc[quality["method"].eq("aligned_umap") & quality["model"].eq(model), "value"].iloc[0]
-        name = textwrap.fill(f"{model}, {points['layer'].iloc[0]}", TITLE_CHARACTERS)
-        axes.set_title(f"{name}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
-        axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-        axes.spines[["top", "right"]].set_visible(True)
+        _frame(axes, points, trust)
     for axes in list(panels.flat)[len(models) :]:
         axes.set_axis_off()
     if len(kinds) <= MAX_CLASSES:
         legend_below(figure, panels[0, 0], markerscale=2)
     figure.suptitle("UMAP of all data sets together, aligned over the models", fontsize=8, x=0.01, ha="left")
     return figure
+
+
+def _frame(axes: Axes, points: pd.DataFrame, trust: float) -> None:
+    """Give the panel of a model its title and a frame without numbers, which would mean nothing."""
+    name = textwrap.fill(f"{points['model'].iloc[0]}, {points['layer'].iloc[0]}", TITLE_CHARACTERS)
+    axes.set_title(f"{name}\ntrustworthiness {trust:.2f}, n = {len(points):,}")
+    axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    axes.spines[["top", "right"]].set_visible(True)

@@ -42,8 +42,6 @@ def findings(run: Run) -> list[Finding]:
     tables, layers = run.tables, run.tables["layers"]
     found: list[Finding] = []
     differences = tables["differences"] if "differences" in tables else validate([], DIFFERENCES)
-    if "leakage" in tables:
-        found += [Finding("leakage", "all", text, shared) for text, shared in leakage_sentences(tables["leakage"])]
     if "similarity" in tables:
         found += _similarity(tables["similarity"], layers)
         found += _against_control(differences, layers)
@@ -67,6 +65,8 @@ def findings(run: Run) -> list[Finding]:
         found += [Finding("weights", "all", sentence, shown) for sentence, shown in of_weights]
     if "arms" in tables:
         found += [Finding("arms", data, sentence, shown) for data, sentence, shown in arm_sentences(tables["arms"])]
+    if "leakage" in tables:
+        found += [Finding("leakage", "all", text, shared) for text, shared in leakage_sentences(tables["leakage"])]
     if "verdicts" in tables:
         rows = tables["verdicts"].to_dict("records")
         found += [Finding("verdicts", row["data"], verdict_sentence(row), False) for row in rows]

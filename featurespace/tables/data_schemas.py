@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurespace.tables.schema import Schema
+from featurespace.tables.schema import EMBEDDING, Schema
 
 _SIDES = {"a": "string", "b": "string", "kind": "string"}
 
@@ -20,16 +20,8 @@ LEAKAGE_PAIRS = Schema(
 
 ALIGNED_EMBEDDING = Schema(
     "aligned_embedding",
-    {
-        "model": "string",
-        "layer": "string",
-        "data": "string",
-        "sample": "string",
-        "label": "string",
-        "x": "float64",
-        "y": "float64",
-    },
-    ("model", "layer", "data", "sample"),
+    {name: kind for name, kind in EMBEDDING.columns.items() if name != "method"},
+    tuple(name for name in EMBEDDING.key if name != "method"),
 )
 
 CLASSES = Schema(
