@@ -1,3 +1,4 @@
+import itertools
 import os
 
 # Before NumPy and torch are imported: one thread each, because small work on busy cores waits for its slowest thread.
@@ -16,6 +17,20 @@ matplotlib.use("Agg")
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def few_figures(request, monkeypatch):
+    """Runs draw their first figure, as PNG: figures take longest, and those of `small_run` are whole.
+
+    Tests marked ``figures`` draw all that a user gets.
+    """
+    if not request.node.get_closest_marker("figures"):
+        from featurespace.plots import all as every
+
+        whole = every.figures
+        monkeypatch.setattr(every, "figures", lambda tables: itertools.islice(whole(tables), 1))
+        monkeypatch.setattr("featurespace.run.FIGURE_FORMATS", ("png",))
 
 
 def write_patches(folder, *, shift, seed, classes=3, groups=6, per_group=4, side=32):

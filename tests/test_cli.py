@@ -1,24 +1,13 @@
 import importlib
 import json
-import os
 import subprocess
 import sys
 import time
 
 import pytest
+from commands import command
 
 from featurespace.options import ANALYZE
-
-
-def command(*arguments, cwd=None):
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "featurespace", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-    )
 
 
 def test_help_answers_at_once_without_the_costly_imports():
@@ -36,8 +25,9 @@ def test_help_tells_every_option_and_its_description():
         assert option.help.split(",")[0][:30] in text
 
 
-def test_version():
-    assert command("--version").stdout.startswith("featurespace 0.")
+def test_version_of_the_module_run_as_a_command():
+    result = subprocess.run([sys.executable, "-m", "featurespace", "--version"], capture_output=True, text=True)
+    assert result.stdout.startswith("featurespace 0.")
 
 
 def test_analyze_prints_findings_and_the_report_and_json_is_json(tmp_path, two_domains, checkpoints):
@@ -126,6 +116,7 @@ def test_report_is_written_again(small_run):
     assert result.returncode == 0 and small_run.report.read_bytes() == before
 
 
+@pytest.mark.figures
 def test_figures_are_drawn_again_and_verify_names_what_it_read(small_run):
     before = small_run.figure_path("probe_by_depth", "svg").read_bytes()
     small_run.figure_path("probe_by_depth", "svg").unlink()

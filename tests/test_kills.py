@@ -79,13 +79,18 @@ def test_kills_in_a_row_change_no_bit(analyze, tmp_path, monkeypatch):
 
 
 def test_an_unfinished_run_is_never_verified(analyze, tmp_path, monkeypatch):
+    expected = contents(analyze("whole").path)
     run = fs.Run(tmp_path / "killed")
+    refused = 0
     for at in range(20, 1000, 20):
         if not killed_at(at, monkeypatch, lambda: analyze("killed")):
             break
+        if contents(run.path) == expected:  # killed after the last file, when the lock is taken away
+            continue
         with pytest.raises(fs.FeaturespaceError, match="unfinished; run the same command again to finish it"):
             run.verify()
-    assert run.verify()
+        refused += 1
+    assert run.verify() and refused > 4
 
 
 def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The scripts in analyses/ and figures/ run on a run directory, from top to bottom."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,14 @@ CHANCE = {
     "lits": ("dice", 0.47),
     "brats": ("dice", 0.35),
 }
+
+
+def run_script(script, **environment):
+    """Run a script here: a process of its own would import everything once more."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, str(value))
+        runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.mark.slow
@@ -137,8 +146,7 @@ def small_comparison(tmp_path_factory):
             (logs / "train.log").write_text(
                 "epoch,step,loss\n" + "".join(f"{epoch},{epoch},0.5\n" for epoch in range(1, 13))
             )
-    environment = {**os.environ, "LOGS": str(folder / "logs"), "OUT": str(folder / "out"), "ADJUST": ""}
-    subprocess.run([sys.executable, STUDY], check=True, capture_output=True, env=environment)
+    run_script(STUDY, LOGS=folder / "logs", OUT=folder / "out", ADJUST="")
     return folder / "out"
 
 
@@ -153,9 +161,9 @@ def small_masks(tmp_path_factory):
     return folder
 
 
-def test_overlays(small_masks, tmp_path):
-    environment = {**os.environ, "PREDICTIONS": "one=a,other=b", "OUT": str(tmp_path)}
-    subprocess.run([sys.executable, OVERLAYS], check=True, capture_output=True, env=environment, cwd=small_masks)
+def test_overlays(small_masks, tmp_path, monkeypatch):
+    monkeypatch.chdir(small_masks)
+    run_script(OVERLAYS, PREDICTIONS="one=a,other=b", OUT=tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == {"overlays"}
 
 
@@ -164,8 +172,7 @@ def test_who_knows_what(small_masks, small_comparison, tmp_path):
         f"{small_comparison}_runs.csv", tmp_path / "run", masks=small_masks / "masks",
         predictions=[f"{name}={small_masks / name}" for name in "ab"],
     )  # fmt: skip
-    environment = {**os.environ, "RUN": str(run.path), "OUT": str(tmp_path / "out")}
-    subprocess.run([sys.executable, WHO_KNOWS], check=True, capture_output=True, env=environment)
+    run_script(WHO_KNOWS, RUN=run.path, OUT=tmp_path / "out")
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"who_knows_what"}
 
 
@@ -176,8 +183,7 @@ def test_what_slices_are_worth(tmp_path, rng):
         for place, each in enumerate(volume):
             (tmp_path / "v" / str(number)).mkdir(parents=True, exist_ok=True)
             np.save(tmp_path / "v" / str(number) / f"{place}.npy", each.astype(np.float32))
-    environment = {**os.environ, "DATA": f"v={tmp_path / 'v'}", "RUN": str(tmp_path)}
-    subprocess.run([sys.executable, WORTH], check=True, capture_output=True, env=environment)
+    run_script(WORTH, DATA=f"v={tmp_path / 'v'}", RUN=tmp_path)
     table = pd.read_csv(tmp_path / f"{WORTH.stem}.csv").set_index("bound")
     assert (
         table.loc["upper", "ci_low"] > 1.2 and table["n"].tolist() == [24, 24] and table["n_volumes"].tolist() == [6, 6]
@@ -196,19 +202,19 @@ def test_figures_of_filters(tmp_path):
     tables.mkdir()
     (tables / "feature_reuse.csv").write_text("experiment,pretraining,task,layer,value\nE1,R,CX8,conv1,0.9\n")
     (tables / "feature_uniqueness.csv").write_text("pretraining,layer,value,std\nR,conv1,0.4,0.1\n")
-    environment = {**os.environ, "TABLES": str(tables), "OUT": str(tmp_path / "out")}
-    subprocess.run([sys.executable, OF_FILTERS], check=True, capture_output=True, env=environment)
+    run_script(OF_FILTERS, TABLES=tables, OUT=tmp_path / "out")
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"feature_reuse", "feature_uniqueness"}
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("script", OF_COMPARISONS, ids=lambda path: path.name)
-def test_figures_of_a_comparison(script, small_comparison, tmp_path):
-    environment = {**os.environ, "RUN": str(small_comparison), "OUT": str(tmp_path)}
-    result = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+def test_figures_of_a_comparison(script, small_comparison, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_script(script, RUN=small_comparison, OUT=tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} in ({".pdf", ".svg", ".png"}, {".tex", ".html"})
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize(
     "script",
     [
@@ -218,10 +224,9 @@ def test_figures_of_a_comparison(script, small_comparison, tmp_path):
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_it_runs(script, small_run, tmp_path):
-    environment = {**os.environ, "RUN": str(small_run.path), "OUT": str(tmp_path)}
-    result = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+def test_it_runs(script, small_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_script(script, RUN=small_run.path, OUT=tmp_path)
     if script.parent.name == "figures":
         assert {path.suffix for path in tmp_path.iterdir()} == {".pdf", ".svg", ".png"}
     else:

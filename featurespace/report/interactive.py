@@ -62,11 +62,30 @@ def interactive(run: Run) -> Interactive | None:
             document.add_root(plot)
             roots[plot.id] = element
     embedding = chart[1] if chart else None
-    page = {"documents": {"report": document.to_json(deferred=False)}, "embedding": embedding,
+    ids: dict[str, str] = {}
+    content = renumbered(document.to_json(deferred=False), ids)
+    roots = {ids[root]: element for root, element in roots.items()}
+    page = {"documents": {"report": content}, "embedding": embedding,
             "items": [{"docid": "report", "roots": roots, "root_ids": list(roots)}]}  # fmt: skip
     library = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
     script = (package_files("featurespace.report") / "interactive.js").read_text(encoding="utf-8")
     return Interactive(charts, embedding, as_script(serialize_json(page, indent=None)), Markup(library), Markup(script))
+
+
+def renumbered(value: Any, ids: dict[str, str]) -> Any:
+    """Return a document whose ids count from its own first one: Bokeh's go on from all that the process drew before.
+
+    Parameters
+    ----------
+    value : the document, or a part of it
+    ids : id as Bokeh gave it -> id here; filled on the way
+    """
+    if isinstance(value, dict):
+        return {
+            key: ids.setdefault(each, f"p{len(ids)}") if key == "id" and isinstance(each, str) else renumbered(each, ids)
+            for key, each in value.items()
+        }
+    return [renumbered(each, ids) for each in value] if isinstance(value, list | tuple) else value
 
 
 def as_script(text: str) -> Markup:

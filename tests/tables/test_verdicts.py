@@ -117,4 +117,5 @@ def test_a_run_has_its_verdicts(small_run):
     table = small_run.tables["verdicts"]
     assert {"one_seed", "wide_interval"} <= set(table["verdict"])
     report = (small_run.path / "report.html").read_text()
-    assert 'id="limits"' in report and "Each model is one training run" in report and 'id="influence"' in report
+    assert 'id="limits"' in report and "Each model is one training run" in report
+    assert 'id="images-that-drive-the-difference"' in report
