@@ -102,8 +102,10 @@ def analyze(
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
         stores.memo.forget_unused({LEAKAGE, *(kind for analysis in config.analyses for kind in MEMORIES[analysis])})
         with progress.stage("figures"):
-            write_thumbnails(run, inputs)
-            drawn = draw_inputs(run, inputs) + draw_figures(run)
+            write_thumbnails(run, inputs, pictures=config.pictures)
+            if not config.pictures:
+                run.remove_figures("inputs_")
+            drawn = (draw_inputs(run, inputs) if config.pictures else []) + draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
         run.finish()
     return run

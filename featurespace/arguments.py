@@ -70,6 +70,8 @@ Trust = Annotated[
         help="Run the code in checkpoints that cannot be read without it: only for files whose author you know.",
     ),
 ]
+Columns = Annotated[str | None, _option("columns")]
+Pictures = Annotated[bool | None, _option("pictures", "--pictures/--no-pictures")]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
 SaveConfig = Annotated[

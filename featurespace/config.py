@@ -13,6 +13,8 @@ from featurespace.errors import FeaturespaceError, nearest
 from featurespace.options import ANALYSES, ANALYZE, DEFAULT_ANALYSES, DISTANCES, MEASURES, PROPERTIES
 from featurespace.yaml_files import checked, read_yaml
 
+TAKEN = ("id", "path", "label", "group", "split", "data", "sample", "thumbnail")  # columns of the tables of images
+
 
 def _option(name: str, **limits: Any) -> Any:
     return Field(default=ANALYZE[name].default, description=ANALYZE[name].help, **limits)
@@ -40,6 +42,8 @@ class AnalyzeConfig(BaseModel):
     seed: int = _option("seed", ge=0)
     on_bad_image: Literal["skip", "error"] = _option("on_bad_image")
     arms: tuple[str, ...] | None = _option("arms")
+    columns: tuple[str, ...] = _option("columns")
+    pictures: bool = _option("pictures")
     control: bool = _option("control")
     begun_with: tuple[int, int] | None = Field(
         default=None,
@@ -69,6 +73,18 @@ class AnalyzeConfig(BaseModel):
             "measures": ("measure", MEASURES), "distances": ("distance", DISTANCES), "properties": ("property", PROPERTIES)
         }[str(about.field_name)]  # fmt: skip
         return _names(value, choices, kind) if value is not None else ()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _names_of_columns(cls, value: Any) -> Any:
+        value = value.split(",") if isinstance(value, str) else value or ()
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+            raise ValueError("expected names of columns, as a list or separated by commas")
+        names = dict.fromkeys(each.strip() for each in value if each.strip())
+        taken = [each for each in names if each in TAKEN]
+        if taken:
+            raise ValueError(f"{taken[0]!r} has a meaning of its own ({', '.join(TAKEN)}); name other columns")
+        return tuple(names)
 
     @field_validator("only", mode="before")
     @classmethod
@@ -123,6 +139,8 @@ class AnalyzeConfig(BaseModel):
             "threads",
             "on_bad_image",
             "arms",
+            "columns",
+            "pictures",
             "control",
             "begun_with",
         }

@@ -69,7 +69,8 @@ def read_inputs(config: AnalyzeConfig, progress: Progress, *, trust: bool = Fals
     for label in config.arm_of:
         if label not in [spec.label for spec in specs]:
             raise unknown("model", label, [spec.label for spec in specs], where="--arms")
-    images = [_limited(each, config, progress).with_header_notes() for each in open_all(list(config.data))]
+    opened = open_all(list(config.data), columns=config.columns)
+    images = [_limited(each, config, progress).with_header_notes() for each in opened]
     for each in images:
         if "similarity" in config.analyses:
             check_size(each.name, len(each))
@@ -113,9 +114,8 @@ def with_controls(inputs: Inputs, config: AnalyzeConfig, progress: Progress) -> 
     with progress.stage("controls"):
         taken = {model.label for model in inputs.models}
         controls = _controls(inputs.networks, taken, inputs.images, config, progress)
-    by_arch = {control.arch: control.label for control in controls}
-    owners = {model.label: by_arch[model.arch] for model in inputs.networks if model.arch in by_arch}
-    return replace(inputs, models=[*inputs.models, *controls], controls=owners)
+    owners = {model.label: controls[model.structure].label for model in inputs.networks if model.structure in controls}
+    return replace(inputs, models=[*inputs.models, *controls.values()], controls=owners)
 
 
 def _tell_details(
@@ -168,37 +168,38 @@ def _limited(data: ImageData, config: AnalyzeConfig, progress: Progress) -> Imag
 
 def _controls(
     models: list[Model], taken: set[str], images: list[ImageData], config: AnalyzeConfig, progress: Progress
-) -> list[Model]:
-    """One untrained copy of every architecture that has a trained model, BatchNorm statistics from the data."""
+) -> dict[str, Model]:
+    """One untrained copy of every structure that has a trained model, BatchNorm statistics from the data."""
     from featurespace.features.batchnorm import estimate_batchnorm
     from featurespace.models.load import untrained_control
     from featurespace.models.specs import parse_model_specs
 
     if not config.control:
-        return []
+        return {}
     # What --into adds to a run does not change the controls that the run has.
     first_models, first_data = config.begun_with or (len(config.models), len(config.data))
     images = images[:first_data]
     labels = {spec.label for spec in parse_model_specs(list(config.models))[:first_models]}
-    first_archs = {model.arch for model in models if model.label in labels}
+    first = {model.structure for model in models if model.label in labels}
     controls: dict[str, Model] = {}
     for model in models:
-        if model.arch in controls:
+        structure = model.structure
+        if structure in controls:
             continue
-        alone = first_archs == {model.arch}
-        label = "untrained" if alone else f"untrained-{model.arch.replace('/', '-')}"
+        earlier = sum(control.arch == model.arch for control in controls.values())
+        numbered = model.arch.replace("/", "-") + (f"-{earlier + 1}" if earlier else "")
+        label = "untrained" if first == {structure} else f"untrained-{numbered}"
         if label in taken:
-            progress.say(f"no control for {model.arch}: a model is labelled {label!r} already")
+            progress.say(f"no control for {structure}: a model is labelled {label!r} already")
             continue
-        control = replace(
-            untrained_control(model, seed=seeding.child_seed(config.seed, "control", model.arch)), label=label
-        )
+        path = (model.arch, structure) if earlier else (model.arch,)  # of the seed
+        control = replace(untrained_control(model, seed=seeding.child_seed(config.seed, "control", *path)), label=label)
         try:
-            rng = seeding.child(config.seed, "batchnorm", model.arch)
-            controls[model.arch] = estimate_batchnorm(control, images, rng=rng)
+            rng = seeding.child(config.seed, "batchnorm", *path)
+            controls[structure] = estimate_batchnorm(control, images, rng=rng)
         except FeaturespaceError as error:
-            progress.say(f"no control for {model.arch}: {error}")
-    return list(controls.values())
+            progress.say(f"no control for {structure}: {error}")
+    return controls
 
 
 def extract_options(config: AnalyzeConfig, device: str) -> ExtractOptions:
@@ -223,7 +224,7 @@ def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progr
     from featurespace.tables.stores import Stores
 
     options = extract_options(config, inputs.device)
-    one_each = list({model.arch: model for model in inputs.networks}.values()) if config.control else []
+    one_each = list({model.structure: model for model in inputs.networks}.values()) if config.control else []
     images = {data.name: len(data) for data in inputs.images}
     check_disk([*inputs.networks, *one_each], images, options, run.path)
     stores = _extract(run, inputs, inputs.networks, options, progress)

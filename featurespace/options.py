@@ -81,5 +81,12 @@ ANALYZE = {
     "arms": Option(
         None, "NAME=LABEL,LABEL: models that were trained in one way with several seeds; may be given several times."
     ),
+    "columns": Option(
+        (),
+        "Columns of manifests to keep with the images, separated by commas, e.g. age,sex: the embedding is coloured by them.",
+    ),
+    "pictures": Option(
+        True, "Show images: small ones behind the points of the embedding, and those that the first network sees."
+    ),
     "control": Option(True, "Add an untrained copy of each architecture as the control."),
 }

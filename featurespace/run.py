@@ -233,6 +233,13 @@ class Run:
         for file in save_figure(figure, self.path / "figures" / name):
             self._record.add(f"figures/{file.name}")
 
+    def remove_figures(self, start: str) -> None:
+        """Take away the figures whose names start so, which an earlier command drew."""
+        with files.writing(self.path):
+            for file in sorted((self.path / "figures").glob(f"{start}*")):
+                file.unlink()
+        self._record.change(sha256=self._record.without([f"figures/{start}"]))
+
     def write_json(self, name: str, value: Any) -> None:
         """Write `summary.json` or `provenance.json`."""
         files.write_json(self.path / name, value)

@@ -54,8 +54,8 @@ def _title(data: ImageData, row: int) -> str:
     return name if pd.isna(label) else f"{name}\n{shortened_name(str(label))}"
 
 
-def write_thumbnails(run: Run, inputs: Inputs) -> None:
-    """Write the table of the images in the aligned pictures, with all that is known of them and a small picture."""
+def write_thumbnails(run: Run, inputs: Inputs, *, pictures: bool) -> None:
+    """Write the table of the images in the aligned pictures, with all that is known of them and a small picture if wanted."""
     if "aligned_embedding" not in run.tables:
         return
     shown = run.tables["aligned_embedding"][["data", "sample"]].drop_duplicates()
@@ -63,8 +63,8 @@ def write_thumbnails(run: Run, inputs: Inputs) -> None:
     for data in inputs.images:
         rows = np.flatnonzero(data.samples["id"].isin(shown.loc[shown["data"] == data.name, "sample"]))
         samples = data.samples.iloc[rows].drop(columns=["path"]).rename(columns={"id": "sample"})
-        pictures = [_thumbnail(data, int(row)) for row in rows]
-        frames.append(samples.assign(data=data.name, thumbnail=pictures))
+        thumbnails = [_thumbnail(data, int(row)) if pictures else None for row in rows]
+        frames.append(samples.assign(data=data.name, thumbnail=thumbnails))
     table = pd.concat(frames, ignore_index=True)
     run.write_table("images", table)
 

@@ -11,6 +11,7 @@ import featurespace as fs
 from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as extraction
 from featurespace.files import hash_array
+from featurespace.models import write_checkpoint
 from featurespace.progress import Progress
 from featurespace.tables.memo import Memo
 
@@ -114,6 +115,22 @@ def test_two_architectures_and_a_table_of_features(arguments, two_domains, tmp_p
         "untrained-test_vit",
         "pixels",
     }
+
+
+def test_networks_of_one_name_that_differ_have_controls_of_their_own(arguments, tmp_path):
+    network = timm.create_model("test_resnet", num_classes=0)
+    manifest = {"arch": "test_resnet", "num_classes": 0, "input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3,
+                "interpolation": "bicubic"}  # fmt: skip
+    for name, eps in (("a", 1e-3), ("b", 1e-3), ("c", 0.1)):
+        about = {**manifest, "options": {"norm_eps": {"": eps}}}
+        write_checkpoint(tmp_path / f"{name}.safetensors", network.state_dict(), about)
+    models = [f"{name}={tmp_path / name}.safetensors" for name in "abc"]
+    run = fs.analyze([*models, "d=test_resnet@random"], arguments[1], tmp_path / "r", **FAST, layers="pooled")
+    owners = run.tables["layers"].dropna(subset="control").set_index("model")["control"].to_dict()
+    names = ["untrained-test_resnet", "untrained-test_resnet-2", "untrained-test_resnet-3"]
+    assert run.summary["controls"] == names and owners == dict(zip("abcd", [names[0], *names]))
+    features = [run.features(name, "bright")["pooled"] for name in names]
+    assert np.abs(features[0] - features[1]).max() > 1e-3
 
 
 def test_without_labels_the_probe_is_left_out_and_said(tmp_path, rng):

@@ -59,7 +59,12 @@ def killed_at(at, monkeypatch, run):
     return False
 
 
-@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.slow)])
+def steps(fast, thorough):
+    """Distances between the writes at which a run is killed."""
+    return pytest.mark.parametrize("step", [fast, pytest.param(thorough, marks=pytest.mark.slow)])
+
+
+@steps(61, 1)
 def test_a_kill_at_any_write_changes_no_bit(analyze, tmp_path, monkeypatch, step):
     expected = contents(analyze("whole").path)
     for at in range(1, 1000, step):
@@ -70,11 +75,12 @@ def test_a_kill_at_any_write_changes_no_bit(analyze, tmp_path, monkeypatch, step
     assert at > 200
 
 
-def test_kills_in_a_row_change_no_bit(analyze, tmp_path, monkeypatch):
+@steps(19, 3)
+def test_kills_in_a_row_change_no_bit(analyze, tmp_path, monkeypatch, step):
     expected = contents(analyze("whole").path)
     kills = 1
     while killed_at(kills, monkeypatch, lambda: analyze("killed")):
-        kills += 4
+        kills += step
     assert contents(tmp_path / "killed") == expected and kills > 100
 
 
@@ -93,11 +99,12 @@ def test_an_unfinished_run_is_never_verified(analyze, tmp_path, monkeypatch):
     assert run.verify() and refused > 4
 
 
-def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp_path, monkeypatch):
+@steps(131, 20)
+def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp_path, monkeypatch, step):
     """Tables of an earlier command stay as they were, whenever the later one is killed."""
     analyze("whole")
     expected = contents(analyze("whole", only="probe").path)
-    for at in range(1, 1000, 40):
+    for at in range(1, 1000, step):
         analyze("killed")
         if not killed_at(at, monkeypatch, lambda: analyze("killed", only="probe")):
             break
@@ -109,13 +116,14 @@ def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp
         shutil.rmtree(tmp_path / "killed")
 
 
-def test_a_killed_addition_to_a_run_changes_no_bit(analyze, tmp_path, monkeypatch):
+@steps(151, 20)
+def test_a_killed_addition_to_a_run_changes_no_bit(analyze, tmp_path, monkeypatch, step):
     def add(name):
         return fs.analyze(["b=test_resnet@random"], into=tmp_path / name)
 
     analyze("whole")
     expected = contents(add("whole").path)
-    for at in range(1, 1000, 60):
+    for at in range(1, 1000, step):
         analyze("killed")
         if not killed_at(at, monkeypatch, lambda: add("killed")):
             break
@@ -123,13 +131,14 @@ def test_a_killed_addition_to_a_run_changes_no_bit(analyze, tmp_path, monkeypatc
         shutil.rmtree(tmp_path / "killed")
 
 
-def test_a_killed_extraction_goes_on(analyze, tmp_path, monkeypatch):
+@steps(23, 1)
+def test_a_killed_extraction_goes_on(analyze, tmp_path, monkeypatch, step):
     def extract(name):
         options = {"image_size": 32, "layers": "pooled", "batch_size": 5}
         return fs.extract(["m=test_resnet@random"], [f"x={tmp_path / 'm.csv'}"], tmp_path / name, **options)
 
     expected = contents(extract("whole").path)
-    for at in range(1, 1000, 7):
+    for at in range(1, 1000, step):
         if not killed_at(at, monkeypatch, lambda: extract("killed")):
             break
         run = extract("killed")

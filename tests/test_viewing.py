@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 import featurespace as fs
@@ -25,6 +26,21 @@ def test_analyze_draws_what_the_network_sees_and_no_output_names_a_patient(tmp_p
     for path in (each for each in run.path.rglob("*") if each.is_file()):
         content = path.read_bytes()
         assert not any(secret in content for secret in (b"Mustermann", b"SECRET", b"1.2.840.1")), path
+
+
+def test_metadata_and_pictures_are_kept_as_asked(tmp_path, two_domains):
+    table = pd.read_csv(two_domains[0])
+    table["path"] = [str(two_domains[0].parent / each) for each in table["path"]]
+    table.assign(age=np.arange(len(table)) % 7, name="secret").to_csv(tmp_path / "m.csv", index=False)
+    arguments = ["m=test_resnet@random"], [f"x={tmp_path / 'm.csv'}"], tmp_path / "run"
+    options = {"image_size": 32, "only": "embedding", "layers": "pooled", "columns": "age"}
+    run = fs.analyze(*arguments, **options)
+    images = run.tables["images"].set_index("sample")
+    assert images["age"].astype(int).tolist() == [index % 7 for index in range(72)] and "name" not in images
+    assert images["thumbnail"].notna().all() and run.figure_path("inputs_x").exists()
+    run = fs.analyze(*arguments, **options, pictures=False)
+    assert run.tables["images"]["thumbnail"].isna().all() and not run.figure_path("inputs_x").exists()
+    assert "data:image/webp" not in run.report.read_text(encoding="utf-8") and run.verify()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

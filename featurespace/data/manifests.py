@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from featurespace.data.columns import read_table
@@ -15,8 +16,10 @@ from featurespace.errors import FeaturespaceError, counted, unknown
 LISTED = 100  # files in a folder from which on it is listed
 
 
-def open_manifest(name: str, path: Path) -> ImageData:
+def open_manifest(name: str, path: Path, *, columns: Sequence[str] = ()) -> ImageData:
     """Return the images that a table names: column ``path``, and where present ``id``, ``label``, ``group``, ``split``.
+
+    Further ``columns`` are kept where they are asked for, since a table may hold what identifies a patient.
 
     Relative paths are looked for beside the table. An ``id`` that is not given is the path as written. A file that does
     not exist is a bad image like any other, and counted here; where none exists, that is an error.
@@ -42,8 +45,14 @@ def open_manifest(name: str, path: Path) -> ImageData:
     folder = "" if path.parent == Path() else str(path.parent)
     paths = [os.path.join(folder, each) for each in written.str.strip().tolist()]
     missing = _missing(paths)
-    columns = {key: table[key] for key in ("label", "group", "split") if key in table.columns}
-    samples = make_samples(name, id=table["id"] if "id" in table.columns else written, path=paths, **columns)
+    known = {key: table[key] for key in ("label", "group", "split") if key in table.columns}
+    samples = make_samples(name, id=table["id"] if "id" in table.columns else written, path=paths, **known)
+    for column in columns:
+        if column not in table.columns:
+            raise FeaturespaceError(
+                f"data set {name!r}: " + str(unknown("column", column, table.columns, where=str(path)))
+            )
+        samples[column] = as_texts(table[column], name, column)
     notes = oddities(samples)
     if missing:
         verb = "does" if len(missing) == 1 else "do"

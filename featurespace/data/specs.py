@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from featurespace.data.arrays import open_npz
@@ -29,12 +29,14 @@ def parse_data_spec(text: str) -> tuple[str, Path]:
     return label, Path(os.path.expanduser(path))  # a shell leaves LABEL=~/images as it is
 
 
-def open_data(text: str, advance: Callable[[int], object] = lambda count: None) -> ImageData:
+def open_data(
+    text: str, advance: Callable[[int], object] = lambda count: None, *, columns: Sequence[str] = ()
+) -> ImageData:
     """Open a data spec: a folder of images or volumes, an ``.npz`` file, a manifest or a YAML file about volumes.
 
     A folder with volumes is one with more files of theirs, by name or by their first bytes, than of images.
 
-    ``advance`` is called with the number of images just found in a folder.
+    ``advance`` is called with the number of images just found in a folder; ``columns`` of a manifest are kept.
     """
     name, path = parse_data_spec(text)
     if not os.path.exists(path):
@@ -60,7 +62,7 @@ def open_data(text: str, advance: Callable[[int], object] = lambda count: None) 
     if suffix == ".npz" and path.is_file():
         return open_npz(name, path)
     if suffix in (".csv", ".parquet") and path.is_file():
-        return open_manifest(name, path)
+        return open_manifest(name, path, columns=columns)
     raise FeaturespaceError(
         f"data set {name!r}: {path} is neither a folder nor a regular .npz, .csv or .parquet file, nor a volume; "
         "point to the folder of images or to a manifest with a column 'path'"
@@ -104,11 +106,16 @@ def _is_volume(path: Path) -> bool:
         return False
 
 
-def open_all(texts: list[str]) -> list[ImageData]:
-    """Open every spec; labels must differ."""
-    data = [open_data(text) for text in texts]
+def open_all(texts: list[str], *, columns: Sequence[str] = ()) -> list[ImageData]:
+    """Open every spec; labels must differ, and each of ``columns`` must be one of a data set."""
+    data = [open_data(text, columns=columns) for text in texts]
     names = [each.name for each in data]
     for name in names:
         if names.count(name) > 1:
             raise FeaturespaceError(f"two data sets are labelled {name!r}; label them apart: --data LABEL=PATH")
+    for column in columns:
+        if not any(column in each.samples for each in data):
+            raise FeaturespaceError(
+                f"no data set has a column {column!r}; manifests (.csv, .parquet) have columns, and volumes what their headers tell"
+            )
     return data

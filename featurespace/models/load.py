@@ -52,6 +52,12 @@ class Model:
     manifest: Mapping[str, Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def structure(self) -> str:
+        """What the network is without its weights: the architecture, and what of it differs from timm's."""
+        different = ", ".join(f"{name}={self.options[name]!r}" for name in sorted(self.options))
+        return f"{self.arch} with {different}" if different else self.arch
+
 
 def load_model(spec: ModelSpec, *, seed: int = 0, image_size: ImageSize = None) -> Model:
     """Build the network of a spec and load its weights.

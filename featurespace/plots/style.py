@@ -218,7 +218,8 @@ def legend_below(figure: Figure, axes: Axes, **options: Any) -> None:
     most = int((width_mm - 10) / CHARACTER_MM)  # 10 mm for the handle and the gap
     labels = [label if len(label) <= most else f"{label[: most - 1]}…" for label in labels]
     columns = max(1, int(width_mm // (CHARACTER_MM * max(map(len, labels)) + 10)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), **options)
+    rows = -(-len(labels) // columns)
+    figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // rows), **options)
 
 
 def panel_grid(count: int, *, across: int) -> tuple[int, int]:

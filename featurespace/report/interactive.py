@@ -82,7 +82,9 @@ def renumbered(value: Any, ids: dict[str, str]) -> Any:
     """
     if isinstance(value, dict):
         return {
-            key: ids.setdefault(each, f"p{len(ids)}") if key == "id" and isinstance(each, str) else renumbered(each, ids)
+            key: ids.setdefault(each, f"p{len(ids)}")
+            if key == "id" and isinstance(each, str)
+            else renumbered(each, ids)
             for key, each in value.items()
         }
     return [renumbered(each, ids) for each in value] if isinstance(value, list | tuple) else value

@@ -8,6 +8,7 @@ from PIL import Image
 
 from featurespace.data import manifests
 from featurespace.data.manifests import open_manifest
+from featurespace.data.specs import open_all
 from featurespace.errors import FeaturespaceError
 
 
@@ -37,6 +38,17 @@ def test_parquet_and_absolute_paths(folder):
     pd.DataFrame({"path": [str(folder / "1.png")], "label": [3]}).to_parquet(folder / "m.parquet")
     data = open_manifest("x", folder / "m.parquet")
     assert data.samples["label"].tolist() == ["3"] and data.image(0).getpixel((0, 0)) == 1
+
+
+def test_further_columns_are_kept_where_they_are_asked_for(folder):
+    path = manifest(folder, path=["0.png", "1.png"], age=["40", ""], name=["Ada", "Bea"])
+    assert "age" not in open_manifest("x", path).samples
+    samples = open_manifest("x", path, columns=["age"]).samples
+    assert samples["age"].tolist() == ["40", pd.NA] and "name" not in samples
+    with pytest.raises(FeaturespaceError, match="data set 'x': .*column 'agee'.*did you mean 'age'"):
+        open_manifest("x", path, columns=["agee"])
+    with pytest.raises(FeaturespaceError, match="no data set has a column 'age'; manifests .* have columns"):
+        open_all([f"x={folder}"], columns=["age"])
 
 
 @pytest.mark.parametrize(
