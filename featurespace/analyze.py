@@ -174,7 +174,7 @@ def _write_tables(
     from featurespace.tables.verdicts import verdicts_table
 
     networks = [model for model in models if not isinstance(model, FeatureTable)]
-    run.write_table("layers", layers_table(stores))
+    run.write_table("layers", layers_table(stores, steps=config.steps or ()))
     run.write_table("match", match_table(networks))
     run.write_table("classes", classes_table(stores))
     differences: list[dict] = []

@@ -70,6 +70,7 @@ Trust = Annotated[
         help="Run the code in checkpoints that cannot be read without it: only for files whose author you know.",
     ),
 ]
+Steps = Annotated[str | None, _option("steps")]
 Columns = Annotated[str | None, _option("columns")]
 Pictures = Annotated[bool | None, _option("pictures", "--pictures/--no-pictures")]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]

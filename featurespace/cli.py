@@ -47,7 +47,7 @@ def analyze(
     threads: arguments.Threads = None, seed: arguments.Seed = None, on_bad_image: arguments.OnBadImage = None,
     measures: arguments.Measures = None, distances: arguments.Distances = None,
     properties: arguments.Properties = None, arms: arguments.Arms = None,
-    columns: arguments.Columns = None, pictures: arguments.Pictures = None,
+    steps: arguments.Steps = None, columns: arguments.Columns = None, pictures: arguments.Pictures = None,
     control: arguments.Control = None, config: arguments.Config = None, save_config: arguments.SaveConfig = None,
     trust: arguments.Trust = False, dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False,
     verbose: arguments.Verbose = False, json_output: arguments.Json = False,
@@ -62,7 +62,8 @@ def analyze(
         "models": models, "data": data, "layers": layers, "pool": pool, "only": only, "limit": limit,
         "image_size": image_size, "batch_size": batch_size, "precision": precision, "device": device,
         "threads": threads, "seed": seed, "on_bad_image": on_bad_image, "measures": measures,
-        "distances": distances, "properties": properties, "arms": arms, "columns": columns, "pictures": pictures, "control": control,
+        "distances": distances, "properties": properties, "arms": arms, "steps": steps, "columns": columns,
+        "pictures": pictures, "control": control,
     }  # fmt: skip
     options = arguments.collect(given, config, needed=() if into else ("models", "data"))
     options |= {"out": out, "into": into}
@@ -84,7 +85,8 @@ def extract(
     pool: arguments.Pool = None, limit: arguments.Limit = None, image_size: arguments.ImageSize = None,
     batch_size: arguments.BatchSize = None, precision: arguments.Precision = None, device: arguments.Device = None,
     threads: arguments.Threads = None, seed: arguments.Seed = None, on_bad_image: arguments.OnBadImage = None,
-    columns: arguments.Columns = None, control: arguments.Control = None, config: arguments.Config = None, trust: arguments.Trust = False,
+    columns: arguments.Columns = None, control: arguments.Control = None, config: arguments.Config = None,
+    trust: arguments.Trust = False,
     quiet: arguments.Quiet = False, verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Write the features of models on data sets, without the analysis; `analyze` goes on from there."""

@@ -134,6 +134,7 @@ def _who_knows_what(config: CompareConfig) -> dict[str, pd.DataFrame]:
 def _overlays(run: Run, config: CompareConfig) -> list[str]:
     """Draw the images on which models are least of one mind; not part of what tables draw again."""
     from featurespace.plots.agreement import answer_overlays
+    from featurespace.report.captions import title_of
     from featurespace.tables.overlays import divided_images
 
     if not config.images:
@@ -142,7 +143,9 @@ def _overlays(run: Run, config: CompareConfig) -> list[str]:
     masks, images = (Path(each).expanduser() for each in (config.masks, config.images))
     chosen = divided_images(masks, images, config.predicted, count=8)
     names, pictures, maps = zip(*chosen)
-    run.write_figure("overlays", answer_overlays(pictures, maps, list(config.predicted), titles=names))
+    figure = answer_overlays(pictures, maps, list(config.predicted), titles=names)
+    data = pd.DataFrame({"image": names})
+    run.write_figure("overlays", figure, data, f"{title_of('overlays')} n = {len(names)} images.")
     return ["overlays"]
 
 

@@ -42,6 +42,7 @@ class AnalyzeConfig(BaseModel):
     seed: int = _option("seed", ge=0)
     on_bad_image: Literal["skip", "error"] = _option("on_bad_image")
     arms: tuple[str, ...] | None = _option("arms")
+    steps: tuple[str, ...] | None = _option("steps")
     columns: tuple[str, ...] = _option("columns")
     pictures: bool = _option("pictures")
     control: bool = _option("control")
@@ -73,6 +74,18 @@ class AnalyzeConfig(BaseModel):
             "measures": ("measure", MEASURES), "distances": ("distance", DISTANCES), "properties": ("property", PROPERTIES)
         }[str(about.field_name)]  # fmt: skip
         return _names(value, choices, kind) if value is not None else ()
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _steps_are_labels(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        value = [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+            raise ValueError("expected labels of models, as a list or separated by commas")
+        if len(set(value)) < max(2, len(value)):
+            raise ValueError("expected two different labels of models or more, e.g. start,epoch10,epoch20")
+        return tuple(value)
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -139,6 +152,7 @@ class AnalyzeConfig(BaseModel):
             "threads",
             "on_bad_image",
             "arms",
+            "steps",
             "columns",
             "pictures",
             "control",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from featurespace.data.dataset import ImageData
     from featurespace.models.load import Model
+    from featurespace.plots.all import Drawn
 
 
 class Plots:
@@ -30,11 +31,11 @@ class Plots:
 
     def names(self) -> list[str]:
         """Return the names of all figures of the report, for `draw`."""
-        return [name for name, _ in self._all()]
+        return [each.name for each in self._all()]
 
     def draw(self, name: str) -> Figure:
         """Return a figure of the report by its name."""
-        found = dict(self._all())
+        found = {each.name: each.figure for each in self._all()}
         if name not in found:
             raise unknown("figure", name, found, where="the run")
         return found[name]
@@ -78,7 +79,7 @@ class Plots:
             )
         return self._tables[name]
 
-    def _all(self) -> Iterator[tuple[str, Figure]]:
+    def _all(self) -> Iterator[Drawn]:
         from featurespace.plots.all import figures
 
         return figures(self._tables)

@@ -66,9 +66,11 @@ def read_inputs(config: AnalyzeConfig, progress: Progress, *, trust: bool = Fals
     threads = set_threads(config.threads)
     device = str(resolve_device(config.device))
     specs = parse_model_specs(list(config.models))
-    for label in config.arm_of:
-        if label not in [spec.label for spec in specs]:
-            raise unknown("model", label, [spec.label for spec in specs], where="--arms")
+    labels = [spec.label for spec in specs]
+    for option, named in (("--arms", config.arm_of), ("--steps", config.steps or ())):
+        for label in named:
+            if label not in labels:
+                raise unknown("model", label, labels, where=option)
     opened = open_all(list(config.data), columns=config.columns)
     images = [_limited(each, config, progress).with_header_notes() for each in opened]
     for each in images:

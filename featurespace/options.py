@@ -81,6 +81,10 @@ ANALYZE = {
     "arms": Option(
         None, "NAME=LABEL,LABEL: models that were trained in one way with several seeds; may be given several times."
     ),
+    "steps": Option(
+        None,
+        "Labels of models that are steps of one training, in their order, separated by commas: their way is drawn.",
+    ),
     "columns": Option(
         (),
         "Columns of manifests to keep with the images, separated by commas, e.g. age,sex: the embedding is coloured by them.",

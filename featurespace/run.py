@@ -224,14 +224,15 @@ class Run:
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV and Parquet, checked against its schema."""
         table = validate(table, (SCHEMAS | RESULTS | IMAGES)[name])
-        # 17 digits: a float read from the CSV is the float that was written.
-        self._write(f"tables/{name}.csv", lambda path: guarded(table).to_csv(path, index=False, float_format="%.17g"))
+        self._write(f"tables/{name}.csv", lambda path: _to_csv(table, path))
         self._write(f"tables/{name}.parquet", lambda path: table.to_parquet(path, index=False))
 
-    def write_figure(self, name: str, figure: Figure) -> None:
-        """Write a figure as PDF, SVG and PNG (300 dpi)."""
+    def write_figure(self, name: str, figure: Figure, data: pd.DataFrame, caption: str) -> None:
+        """Write a figure as PDF, SVG and PNG (300 dpi), its data as CSV and the draft of its caption."""
         for file in save_figure(figure, self.path / "figures" / name):
             self._record.add(f"figures/{file.name}")
+        self._write(f"figures/{name}.csv", lambda path: _to_csv(data, path))
+        self.write_text(f"figures/{name}.txt", caption + "\n")
 
     def remove_figures(self, start: str) -> None:
         """Take away the figures whose names start so, which an earlier command drew."""
@@ -253,6 +254,11 @@ class Run:
 
 def _files_of(table: str) -> tuple[str, str]:
     return f"tables/{table}.csv", f"tables/{table}.parquet"
+
+
+def _to_csv(table: pd.DataFrame, path: Path) -> None:
+    # 17 digits: a float read from the CSV is the float that was written.
+    guarded(table).to_csv(path, index=False, float_format="%.17g")
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, counted
 from featurespace.files import safe_name
 from featurespace.plots.style import shortened_name
 
@@ -32,18 +32,23 @@ def draw_inputs(run: Run, inputs: Inputs) -> list[str]:
 
     names = []
     for data in inputs.images if inputs.networks else ():
-        form, images, titles = inputs.networks[0].preprocessing, [], []
+        form, images, titles, shown = inputs.networks[0].preprocessing, [], [], []
         for row in np.unique(np.linspace(0, len(data) - 1, SHOWN).round().astype(int)).tolist():
             try:
                 images.append(network_pixels(data.image(row), form))
             except FeaturespaceError:  # extraction has named it
                 continue
             titles.append(_title(data, row))
+            shown.append(row)
         if images:
             names.append(f"inputs_{safe_name(data.name)}")
             how = f" ({data.images.told()})" if isinstance(data.images, Volumes) else ""
             title = f"{data.name} as {inputs.networks[0].label} sees it{how}"
-            run.write_figure(names[-1], network_inputs(images, titles, title=title))
+            rows = data.samples.iloc[shown].drop(columns="path").rename(columns={"id": "sample"})
+            caption = (
+                f"{title}, but for the normalisation: {len(shown)} of {counted(len(data), 'image')}, evenly spread."
+            )
+            run.write_figure(names[-1], network_inputs(images, titles, title=title), rows, caption)
     return names
 
 

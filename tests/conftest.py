@@ -111,9 +111,12 @@ def analyze(tmp_path, rng, monkeypatch):
     from matplotlib.figure import Figure
 
     import featurespace as fs
+    from featurespace.plots.all import Drawn
 
     monkeypatch.setattr("featurespace.features.extract.CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr("featurespace.plots.all.figures", lambda tables: [("probe_by_depth", Figure((1, 1)))])
+    monkeypatch.setattr(
+        "featurespace.plots.all.figures", lambda tables: [Drawn("probe_by_depth", Figure((1, 1)), pd.DataFrame())]
+    )
     options = {"image_size": 32, "layers": "maxpool,pooled", "batch_size": 5, "control": False, "only": "similarity"}
 
     table = pd.DataFrame(rng.normal(size=(14, 3)), columns=list("uvw")).assign(id=[row["path"] for row in rows])

@@ -12,6 +12,7 @@ from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as extraction
 from featurespace.files import hash_array
 from featurespace.models import write_checkpoint
+from featurespace.plots.all import figures
 from featurespace.progress import Progress
 from featurespace.tables.memo import Memo
 
@@ -131,6 +132,17 @@ def test_networks_of_one_name_that_differ_have_controls_of_their_own(arguments, 
     assert run.summary["controls"] == names and owners == dict(zip("abcd", [names[0], *names]))
     features = [run.features(name, "bright")["pooled"] for name in names]
     assert np.abs(features[0] - features[1]).max() > 1e-3
+
+
+def test_steps_of_a_training_are_told_and_drawn(arguments, tmp_path):
+    run = fs.analyze(*arguments, tmp_path / "r", **FAST, layers="stages", steps="before,after")
+    step = run.tables["layers"].set_index("model")["step"]
+    assert (step["before"] == 0).all() and (step["after"] == 1).all() and step["untrained"].isna().all()
+    assert {"trajectory_bright", "trajectory_dark"} <= {each.name for each in figures(run.tables)}
+    again = fs.analyze(*arguments, tmp_path / "r", **FAST, layers="stages")
+    assert "step" not in again.tables["layers"]
+    with pytest.raises(FeaturespaceError, match="model 'befor'.*did you mean 'before'"):
+        fs.analyze(*arguments, tmp_path / "r", **FAST, layers="stages", steps="befor,after")
 
 
 def test_without_labels_the_probe_is_left_out_and_said(tmp_path, rng):

@@ -58,7 +58,7 @@ def test_the_command_makes_a_run_directory(made):
         len(run.tables["comparison"]) == 2 * 2 * 6 + 2 * 2 * 3
     )  # two tasks of four, and of their epochs to convergence three
     assert "- xray (acc, E1): ct has the highest mean" in result.stdout and "Report: " in result.stdout
-    assert sorted(run.verify())[:2] == ["config.yaml", "figures/loss_curves_epochs.pdf"]
+    assert sorted(run.verify())[:2] == ["config.yaml", "figures/loss_curves_epochs.csv"]
     assert {"pairwise_E1", "scores_E1", "time_to_convergence", "loss_curves_samples", "loss_curves_epochs"} == set(
         run.summary["figures"]
     )

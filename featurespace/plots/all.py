@@ -1,8 +1,9 @@
-"""The figures of a run, from whatever tables it has."""
+"""The figures of a run, from whatever tables it has, and the rows that each shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,77 +17,92 @@ from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.few_shot import accuracy_by_shots
 from featurespace.plots.pairwise import pairwise_pages
 from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_pages
-from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
+from featurespace.plots.similarity import corresponding_rows, similarity_by_layer, similarity_heatmap
+from featurespace.plots.trajectory import steps_of, trajectory, trajectory_rows
 from featurespace.plots.weights import reuse_by_layer, uniqueness_by_layer
 from featurespace.tables.convergence_time import PREFIX
 
 
-def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the figure of everything that the tables hold, in the order of the report."""
+class Drawn(NamedTuple):
+    """A figure, its name, and the rows of the tables that it shows."""
+
+    name: str
+    figure: Figure
+    data: pd.DataFrame
+
+
+def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
+    """Yield everything that can be drawn of what the tables hold, in the order of the report."""
     if "comparison" in tables:
         yield from _of_runs(tables)
     if "layers" in tables:
         yield from _of_features(tables)
 
 
-def _of_runs(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+def _of_runs(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
     colours = pretraining_colours(tables["runs"]["pretraining"])
-    for name, figure in pairwise_pages(tables["comparison"]):
-        yield f"pairwise_{safe_name(name)}", figure
+    comparison = tables["comparison"]
+    for name, figure in pairwise_pages(comparison):
+        yield Drawn(f"pairwise_{safe_name(name)}", figure, comparison)
     summary = tables["runs_summary"]
     scores = summary[~summary["metric"].str.startswith(PREFIX)]  # times have a figure of their own
     for name, figure in score_pages(scores, tables["runs"]):
-        yield f"scores_{safe_name(name)}", figure
+        yield Drawn(f"scores_{safe_name(name)}", figure, scores)
     if "time_to_convergence" in tables:
-        yield "time_to_convergence", convergence_bars(tables["time_to_convergence"], colours)
+        times = tables["time_to_convergence"]
+        yield Drawn("time_to_convergence", convergence_bars(times, colours), times)
     if "agreement" in tables:
         table = tables["agreement"]
         for task, label in dict.fromkeys(zip(table["task"], table["label"])):
             name = f"who_knows_what_{safe_name(task)}" + ("" if label == ONE_ANSWER else f"_{safe_name(label)}")
-            yield name, who_knows_what(table, task=task, label=label)
+            rows = table[(table["task"] == task) & (table["label"] == label)]
+            yield Drawn(name, who_knows_what(table, task=task, label=label), rows)
     if "loss_curves" in tables:
-        yield "loss_curves_samples", loss_curves(tables["loss_curves"], colours)
-        yield "loss_curves_epochs", loss_curves(tables["loss_curves"], colours, over="epoch")
+        losses = tables["loss_curves"]
+        yield Drawn("loss_curves_samples", loss_curves(losses, colours), losses)
+        yield Drawn("loss_curves_epochs", loss_curves(losses, colours, over="epoch"), losses)
 
 
-def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
+def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
     layers = tables["layers"]
-    similarity = tables.get("similarity")
-    if similarity is not None and len(similarity):
+    if (similarity := _filled(tables, "similarity")) is not None:
         if layers["model"].nunique() > 1:
-            yield "cka_by_layer", similarity_by_layer(similarity, layers)
+            yield Drawn("cka_by_layer", similarity_by_layer(similarity, layers), corresponding_rows(similarity, layers))
+        cka = similarity[similarity["metric"] == "cka_debiased"]
         for data in dict.fromkeys(similarity["data"]):
-            yield f"cka_heatmap_{safe_name(data)}", similarity_heatmap(similarity, layers, data=data)
-    convergence = tables.get("convergence")
-    if convergence is not None and len(convergence):
-        yield "cka_convergence", cka_convergence(convergence)
-    probe = tables.get("probe")
-    if probe is not None and len(probe):
-        yield "probe_by_depth", probe_by_depth(probe, layers)
-    few = tables.get("few_shot")
-    if few is not None and len(few):
-        yield "few_shot", accuracy_by_shots(few, layers)
-    gap = tables.get("domain_gap")
-    if gap is not None and len(gap):
-        yield "domain_gap_by_depth", gap_by_depth(gap, layers)
-        yield "frechet_by_depth", gap_by_depth(gap, layers, metric="frechet_distance_corrected")
+            figure = similarity_heatmap(similarity, layers, data=data)
+            yield Drawn(f"cka_heatmap_{safe_name(data)}", figure, cka[cka["data"] == data])
+        for data in dict.fromkeys(similarity["data"]) if steps_of(layers) else ():
+            rows = trajectory_rows(similarity, layers, data=data)
+            yield Drawn(f"trajectory_{safe_name(data)}", trajectory(similarity, layers, data=data), rows)
+    if (convergence := _filled(tables, "convergence")) is not None:
+        yield Drawn("cka_convergence", cka_convergence(convergence), convergence)
+    if (probe := _filled(tables, "probe")) is not None:
+        rows = probe[(probe["probe"] == "linear") & (probe["metric"] == "accuracy")]
+        yield Drawn("probe_by_depth", probe_by_depth(probe, layers), rows)
+    if (few := _filled(tables, "few_shot")) is not None:
+        yield Drawn("few_shot", accuracy_by_shots(few, layers), few[few["metric"] == "balanced_accuracy"])
+    if (gap := _filled(tables, "domain_gap")) is not None:
+        for name, metric in (("domain_gap_by_depth", "mmd2"), ("frechet_by_depth", "frechet_distance_corrected")):
+            yield Drawn(name, gap_by_depth(gap, layers, metric=metric), gap[gap["metric"] == metric])
     geometry = tables.get("geometry")
     for metric in dict.fromkeys(geometry["metric"]) if geometry is not None else ():
-        yield f"{metric}_by_depth", geometry_by_depth(geometry, layers, metric=metric)
-    weights = tables.get("weights")
-    if weights is not None and len(weights):
-        if weights["metric"].str.startswith("feature_reuse").any():
-            yield "feature_reuse", reuse_by_layer(weights, layers)
-        if weights["metric"].str.startswith("feature_uniqueness").any():
-            yield "feature_uniqueness", uniqueness_by_layer(weights, layers)
-    aligned = tables.get("aligned_embedding")
-    if aligned is not None and len(aligned):
-        yield "aligned_umap", aligned_panels(aligned, tables["embedding_quality"])
-    embedding = tables.get("embedding")
-    if embedding is not None and len(embedding):
-        for data in dict.fromkeys(embedding["data"]):
-            for method in dict.fromkeys(embedding["method"]):
-                yield (
-                    f"{method}_{safe_name(data)}",
-                    embedding_panels(embedding, tables["embedding_quality"], data=data, method=method),
-                )
+        figure = geometry_by_depth(geometry, layers, metric=metric)
+        yield Drawn(f"{metric}_by_depth", figure, geometry[geometry["metric"] == metric])
+    if (weights := _filled(tables, "weights")) is not None:
+        for name, draw in (("feature_reuse", reuse_by_layer), ("feature_uniqueness", uniqueness_by_layer)):
+            rows = weights[weights["metric"].str.startswith(name)]
+            if len(rows):
+                yield Drawn(name, draw(weights, layers), rows)
+    if (aligned := _filled(tables, "aligned_embedding")) is not None:
+        yield Drawn("aligned_umap", aligned_panels(aligned, tables["embedding_quality"]), aligned)
+    if (embedding := _filled(tables, "embedding")) is not None:
+        for data, method in dict.fromkeys(zip(embedding["data"], embedding["method"])):
+            rows = embedding[(embedding["data"] == data) & (embedding["method"] == method)]
+            figure = embedding_panels(embedding, tables["embedding_quality"], data=data, method=method)
+            yield Drawn(f"{method}_{safe_name(data)}", figure, rows)
+
+
+def _filled(tables: Mapping[str, pd.DataFrame], name: str) -> pd.DataFrame | None:
+    table = tables.get(name)
+    return table if table is not None and len(table) else None

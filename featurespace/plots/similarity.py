@@ -30,6 +30,7 @@ from featurespace.plots.style import (
 )
 from featurespace.tables.stores import corresponding_layers
 
+MOST_PAIRED = 4  # models of which a heatmap shows every pair
 METRIC_NAMES = {
     "cka_debiased": "linear CKA, debiased",
     "procrustes_distance": "Procrustes distance",
@@ -77,9 +78,13 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
 
 
 def heatmap_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the pairs of models that a heatmap shows: each two, each with itself, and the first with its control."""
+    """Return the pairs of models that a heatmap shows: each two, each with itself, and the first with its control.
+
+    Of more than four models, the first with itself and with each other one.
+    """
     models = trained(layers)
-    pairs = list(combinations_with_replacement(models, 2))
+    pairs = list(combinations_with_replacement(models if len(models) <= MOST_PAIRED else models[:1], 2))
+    pairs += [(models[0], model) for model in models[1:]] if len(models) > MOST_PAIRED else []
     return pairs + [(model, control) for model in models[:1] if (control := control_of(layers, model))]
 
 
@@ -133,6 +138,17 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
         panels[0, 0].set_ylim(min(-0.02, rows["ci_low"].min(skipna=True) if rows["ci_low"].notna().any() else 0), 1.0)
     legend_below(figure, panels[0, 0])
     return figure
+
+
+def corresponding_rows(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "cka_debiased") -> pd.DataFrame:
+    """Return the rows that `similarity_by_layer` shows."""
+    rows = table[table["metric"] == metric]
+    models = layers["model"].unique()
+    pairs = {
+        (a, b): corresponding_layers(layer_names(layers, a), layer_names(layers, b)) for a in models for b in models
+    }
+    shown = {(a, b, x, y) for a, b in _shown_pairs(layers) for x, y in pairs[a, b]}
+    return rows[[each in shown for each in zip(rows["model_a"], rows["model_b"], rows["layer_a"], rows["layer_b"])]]
 
 
 def _shown_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ CHAPTERS = (
     ("Similarity", "Linear CKA compares two layers by how they arrange the same images: 1 is the same arrangement up to "
      "rotation and scale, 0 is none in common. It is debiased, so small negative values occur and are kept. Intervals are "
      "jackknife intervals, symmetric, and can reach beyond 1. CKA follows the directions of largest variance: two layers "
-     "can have a high CKA and still differ in what a classifier reads from them.", "similarity", ("cka_by_layer", "cka_heatmap")),
+     "can have a high CKA and still differ in what a classifier reads from them.", "similarity",
+     ("cka_by_layer", "trajectory", "cka_heatmap")),
     ("Probe", "A linear classifier is trained on each layer's features of the training images and tested once on images it "
      "has not seen; its regularisation is chosen within the training images. It shows what can be read from a layer "
      "with one linear step, not what the network uses. Intervals say how much the test images could vary, not how much "
@@ -55,31 +56,3 @@ CHAPTERS = (
      "influence_summary", ("cka_convergence",)),
     ("Limits", "What these numbers cannot carry, and what would help. All of it is in the table verdicts.", "verdicts", ()),
 )  # fmt: skip
-
-CAPTIONS = {
-    "inputs_": "Images as the first network sees them.",
-    "few_shot": "Accuracy from few labelled images: mean of 20 draws, whose interval counts training and test images as chance.",
-    "participation_ratio": "Directions that the variance of each layer spreads over.",
-    "anisotropy": "Mean cosine between two images in each layer.",
-    "uniformity": "Uniformity of each layer (lower is more even).",
-    "effective_rank": "Effective rank of each layer.",
-    "spectrum_decay": "Decay of the spectrum of each layer.",
-    "intrinsic_dimension": "Intrinsic dimension of each layer.",
-    "silhouette": "Silhouette of the classes in each layer.",
-    "fisher_ratio": "Variance between classes over that within, in each layer.",
-    "log_me": "LogME of each layer: the evidence for a linear model of the classes.",
-    "h_score": "H-score of each layer: variance between the classes of whitened features.",
-    "feature_reuse": "Feature reuse by layer: as published, and debiased.",
-    "feature_uniqueness": "Feature uniqueness by layer: as published, and debiased.",
-    "dead_units": "Share of channels that are never active.",
-    "constant_units": "Share of channels that never change.",
-    "cka_convergence": "CKA at n/8, n/4, n/2 and all n images (whole groups where there are groups).",
-    "cka_by_layer": "Similarity of corresponding layers by depth.",
-    "cka_heatmap": "Similarity of every pair of layers, within and between models.",
-    "probe_by_depth": "Test accuracy of a linear probe by depth.",
-    "domain_gap_by_depth": "Distance between the data sets by depth (MMD²).",
-    "frechet_by_depth": "Distance between the data sets by depth (Fréchet, corrected).",
-    "aligned_umap": "UMAP of all data sets together, aligned over the models.",
-    "umap_": "UMAP of the last layer.",
-    "pca_": "PCA of the last layer.",
-}

@@ -29,16 +29,6 @@ CHAPTERS = (
     ("Losses", "The training loss, mean over runs; bands are one standard deviation.", "loss_curves", ("loss_curves",)),
 )  # fmt: skip
 
-CAPTIONS = {
-    "pairwise": "Difference of row and column in percent, and Welch's p, not corrected; a star stays significant after Holm's "
-    "correction. Blue: the row is better.",
-    "scores": "Mean and standard deviation of the runs; points are runs.",
-    "time_to_convergence": "Epochs to convergence, mean and 95 % interval over runs.",
-    "who_knows_what": "Share of samples that each exact set of models gets right, on a logarithmic scale.",
-    "overlays": "The images on which the models are least of one mind; foreground pixels coloured by who is right.",
-    "loss_curves": "Training loss, mean over runs.",
-}
-
 
 def comparison_findings(run: Run) -> list[Finding]:
     """Return the findings in reading order: how many comparisons show something, who is ahead, what is lost by correction."""

@@ -15,7 +15,8 @@ from featurespace.errors import FeaturespaceError, visible
 from featurespace.files import safe_name
 from featurespace.report import comparison
 from featurespace.report.about import about_tables
-from featurespace.report.chapters import CAPTIONS, CHAPTERS
+from featurespace.report.captions import caption, title_of
+from featurespace.report.chapters import CHAPTERS
 from featurespace.report.comparison import comparison_tables
 from featurespace.report.embedding_chart import shown_images
 from featurespace.report.findings import Finding
@@ -37,7 +38,7 @@ class Section(NamedTuple):
 
 
 def draw_figures(run: Run) -> list[str]:
-    """Draw every figure that the tables of a run hold, write them, and return their names in order.
+    """Draw every figure that the tables of a run hold, write them with their data and captions, and return their names in order.
 
     Of a comparison of runs the table of results is written too, in LaTeX and HTML, one an experiment.
     """
@@ -46,8 +47,8 @@ def draw_figures(run: Run) -> list[str]:
     from featurespace.tables.convergence_time import PREFIX
 
     names = []
-    for name, figure in figures(run.tables):
-        run.write_figure(name, figure)
+    for name, figure, data in figures(run.tables):
+        run.write_figure(name, figure, data, caption(name, data))
         names.append(name)
     if "comparison" in run.tables:
         summary, comparisons = run.tables["runs_summary"], run.tables["comparison"]
@@ -106,7 +107,7 @@ def _sections(run: Run, found: list[Finding], live: Interactive | None) -> Itera
 
 
 def _figure(run: Run, name: str, sentences: list[str], live: Interactive | None) -> dict[str, Any]:
-    caption = next(text for prefix, text in (CAPTIONS | comparison.CAPTIONS).items() if name.startswith(prefix))
+    title = title_of(name)
     file = run.figure_path(name)
     if not file.is_file():
         raise FeaturespaceError(f"{file} is missing; `featurespace figures {run.path}` draws it again")
@@ -115,7 +116,7 @@ def _figure(run: Run, name: str, sentences: list[str], live: Interactive | None)
         image = _smaller(picture)
     return {
         "name": name, "image": f"data:image/png;base64,{base64.b64encode(image).decode()}",
-        "caption": caption, "alt": " ".join([caption, *sentences[:1]]), "width": f"{share:.0%}",
+        "caption": title, "alt": " ".join([title, *sentences[:1]]), "width": f"{share:.0%}",
         "charts": live.charts.get(name) if live else None,
     }  # fmt: skip
 

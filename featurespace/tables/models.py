@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from featurespace.models.load import Model
 
 
-def layers_table(stores: Stores) -> pd.DataFrame:
-    """Return one row a layer: its depth (0 is the first), its width, its model's role and the model's control."""
+def layers_table(stores: Stores, *, steps: Sequence[str] = ()) -> pd.DataFrame:
+    """Return one row a layer: its depth (0 is the first), its width, its model's role and the model's control.
+
+    Where models are steps of one training, a column ``step`` tells which.
+    """
     rows = [
         {
             "model": model, "layer": layer, "depth": depth, "role": "control" if model in stores.untrained else "model",
@@ -25,7 +28,9 @@ def layers_table(stores: Stores) -> pd.DataFrame:
         for model in stores.models
         for depth, layer in enumerate(stores.layers(model))
     ]  # fmt: skip
-    return validate(rows, LAYERS)
+    table = validate(rows, LAYERS)
+    number = {model: index for index, model in enumerate(steps)}
+    return table.assign(step=table["model"].map(number).astype("Int64")) if steps else table
 
 
 def match_table(models: Iterable[Model]) -> pd.DataFrame:

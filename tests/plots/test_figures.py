@@ -17,6 +17,7 @@ from featurespace.plots.depth import gap_by_depth, probe_by_depth
 from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
 from featurespace.plots.style import CONTROL, model_colours, shortened_layer
+from featurespace.plots.trajectory import trajectory
 
 
 def layers_of(models, count, *, control=True):
@@ -94,7 +95,7 @@ def embedding_of(models, classes=12, n=200):
     return pd.concat(frames), quality
 
 
-MODELS = [["imagenet", "finetuned"], ["a", "b", "c"], [f"checkpoint-{index}" for index in range(5)]]
+MODELS = [["imagenet", "finetuned"], ["a", "b", "c"], [f"checkpoint-{index}" for index in range(12)]]
 
 
 @pytest.mark.parametrize("models", MODELS, ids=len)
@@ -106,6 +107,25 @@ def test_no_text_overlaps(models, count):
     assert overlapping_texts(similarity_heatmap(similarity, layers, data="ct")) == []
     assert overlapping_texts(probe_by_depth(probe_of(layers), layers)) == []
     assert overlapping_texts(gap_by_depth(gap_of(layers), layers)) == []
+
+
+@pytest.mark.parametrize(("steps", "count"), [(2, 2), (5, 8), (30, 60)])
+def test_steps_of_a_training_are_lines_from_the_first_to_the_last(steps, count):
+    names = [f"epoch{10 * number}" for number in range(steps)]
+    layers = layers_of(names[::-1], count)  # given in any order
+    layers["step"] = layers["model"].map({name: number for number, name in enumerate(names)}).astype("Int64")
+    similarity = similarity_of(layers)
+    figure = trajectory(similarity, layers, data="ct")
+    assert overlapping_texts(figure) == []
+    value = similarity[similarity["data"] == "ct"].set_index(["model_a", "model_b", "layer_a", "layer_b"])["value"]
+    for axes, reference in zip(figure.axes, (names[0], names[-1])):
+        assert len(axes.lines) == count and axes.get_title(loc="left").startswith(f"with {reference} on ct (n = 1,234")
+        for line in axes.lines:
+            layer = line.get_label()
+            expected = [
+                value.get((step, reference, layer, layer), value.get((reference, step, layer, layer))) for step in names
+            ]
+            np.testing.assert_array_equal(line.get_ydata(), expected)
 
 
 @pytest.mark.parametrize("counts", [(6, 13), (10, 58, 24), (3, 60)])
@@ -291,7 +311,7 @@ def test_every_point_of_an_embedding_is_drawn():
 
 
 def test_a_run_has_all_its_figures_in_three_formats(small_run):
-    names = [name for name, _ in figures(small_run.tables)]
+    names = [each.name for each in figures(small_run.tables)]
     assert names == [
         "cka_by_layer", "cka_heatmap_bright", "cka_heatmap_dark", "cka_convergence", "probe_by_depth", "few_shot", "domain_gap_by_depth", "frechet_by_depth",
         "participation_ratio_debiased_by_depth", "anisotropy_by_depth", "uniformity_by_depth",

@@ -52,7 +52,7 @@ def made_run(
     classes = images.groupby(["data", "label"]).size().rename("images").reset_index()
     run.write_table("classes", classes.assign(split="", groups=2))
     for name in ("inputs_1", "cka_heatmap_ct", "aligned_umap"):
-        run.write_figure(name, Figure((1, 1)))
+        run.write_figure(name, Figure((1, 1)), pd.DataFrame(), "")
     write_records(run, models, domains, sentence)
     write_report(run)
     return run
