@@ -13,11 +13,11 @@ FILE = {"metavar": "FILE", "show_default": False, "parser": arguments.a_path}
 
 
 def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(help="Runs tables (CSV or Parquet): experiment, pretraining, task, run, metric, value.", **FILE),
-    ],
     out: Annotated[Path, arguments.path_option("--out", help="The directory to write.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Runs tables (CSV or Parquet): experiment, pretraining, task, run, metric, value.", **FILE),
+    ] = None,
     adjust: Annotated[
         Path | None,
         arguments.path_option("--adjust", help="YAML file of pretrainings moved to another size.", metavar="FILE"),
@@ -68,6 +68,7 @@ def compare(
         list[str] | None, typer.Option(help="Pattern of metrics whose smaller values are better; several times.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    config: arguments.Config = None,
     quiet: arguments.Quiet = False,
     json_output: arguments.Json = False,
 ) -> None:
@@ -75,14 +76,20 @@ def compare(
     import json
 
     from featurespace.comparing import compare as job
+    from featurespace.errors import FeaturespaceError
+    from featurespace.results.settings import CompareConfig
+    from featurespace.yaml_files import read_yaml
 
     given: dict[str, Any] = {
-        "adjust": adjust, "curves": curves, "losses": losses, "predictions": predictions,
+        "runs": runs, "adjust": adjust, "curves": curves, "losses": losses, "predictions": predictions,
         "masks": masks, "images": images, "task": task, "by_class": by_class, "family": family, "alpha": alpha, "margin": margin,
         "power": power, "std": std, "draws": draws, "lower_is_better": lower_is_better, "seed": seed,
     }  # fmt: skip
-    options = {name: value for name, value in given.items() if value not in (None, [])}
-    run = job(runs, out, progress=arguments.make_progress(quiet=quiet or json_output), **options)
+    options = read_yaml(config, CompareConfig) if config else {}
+    options |= {name: value for name, value in given.items() if value not in (None, [])}
+    if "runs" not in options:
+        raise FeaturespaceError("no runs given; name runs tables (CSV or Parquet) on the command line or in --config")
+    run = job(options.pop("runs"), out, progress=arguments.make_progress(quiet=quiet or json_output), **options)
     if json_output:
         typer.echo(json.dumps({"report": str(run.report), **run.summary}, indent=2))
         return

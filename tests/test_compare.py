@@ -248,6 +248,19 @@ def test_curves_too_short_or_with_gaps_are_named(tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_configuration_file_is_equal_to_the_options(made, tmp_path):
+    folder, arguments, _ = made
+    first = fs.load(arguments[arguments.index("--out") + 1])
+    result = CliRunner().invoke(app, ["compare", "--config", str(first.config), "--out", str(tmp_path / "again"), "-q"])
+    assert result.exit_code == 0, result.exception
+    again = fs.load(tmp_path / "again")
+    assert again.config.read_text() == first.config.read_text()
+    pd.testing.assert_frame_equal(again.tables["comparison"], first.tables["comparison"])
+    with pytest.raises(FeaturespaceError, match="no runs given; name runs tables"):
+        CliRunner().invoke(app, ["compare", "--out", str(tmp_path / "x")], catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_json_and_errors_of_the_command(made, tmp_path):
     folder, arguments, _ = made
     result = CliRunner().invoke(app, [*arguments, "--json"])
