@@ -26,8 +26,8 @@ CHAPTERS = (
      "(whole groups where there are groups) and is the test; the interval is a jackknife and wider than need be for a "
      "small gap, so it can hold zero where p is small. The kernel's width is chosen for each layer, so compare its size between "
      "layers with care. The Fréchet distance shown is corrected for most of the bias of small samples; the "
-     "plug-in value stands in the table domain_gap. Report MMD² with its p, the kernel (RBF, width by the median heuristic), both n "
-     "and the unit; a Fréchet distance only with n, and with values of the same n.", "domain_gap",
+     "plug-in value stands in the table domain_gap. Report MMD² with its p, the kernel (RBF, width by the median heuristic), both "
+     "n and the unit; a Fréchet distance only with n, and with values of the same n.", "domain_gap",
      ("domain_gap_by_depth", "frechet_by_depth")),
     ("Geometry", "What a layer does with the images by itself. The participation ratio counts the directions that its "
      "variance spreads over (debiased; pairs within a group left out). Anisotropy is the mean cosine between two images: near 1, "
@@ -39,8 +39,8 @@ CHAPTERS = (
      "are the samples, input channels the features; no images are needed. Feature uniqueness is 1 less the mean CKA of eight parts "
      "of a layer's filters. As published, both depend on the shape of the layer: weights that have nothing in common reach a high "
      "CKA where filters are few for their channels. Compare with the untrained copy, or take the debiased values, which are then "
-     "about 0 (uniqueness: 1). Intervals say how the values vary with the filters, not from training to training. Report the debiased "
-     "value, or the published one with that of untrained weights.", "weights",
+     "about 0 (uniqueness: 1). Intervals say how the values vary with the filters, not from training to training. Report the "
+     "debiased value, or the published one with that of untrained weights.", "weights",
      ("feature_reuse", "feature_uniqueness")),
     ("Arms", "An arm is one way of training, repeated with several seeds. What differs between two arms is told from what differs "
      "between seeds of one: intervals speak of further seeds and of further images. Seeds of one arm set the ceiling of CKA; "
