@@ -53,9 +53,9 @@ def start_models(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def start_options(config: StudyConfig) -> dict[str, Any]:
-    """Return the options of `analyze` over the starts."""
+    """Return the options of `analyze` over the starts, of which the last layer counts."""
     size = config.defaults.get("image_size")
-    return {"only": "probe,geometry,gap", "properties": PROPERTIES, "control": False} | (
+    return {"only": "probe,geometry,gap", "properties": PROPERTIES, "control": False, "layers": POOLED} | (
         {"image_size": size} if size else {}
     )
 
