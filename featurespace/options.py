@@ -28,7 +28,8 @@ DISTANCES = (
 DEFAULT_PROPERTIES = ("participation_ratio_debiased", "anisotropy", "uniformity")
 PROPERTIES = (
     *DEFAULT_PROPERTIES, "effective_rank", "spectrum_decay", "intrinsic_dimension", "intrinsic_dimension_mle",
-    "participation_ratio_corrected", "silhouette", "fisher_ratio", "log_me", "h_score", "dead_units", "constant_units",
+    "participation_ratio_corrected", "silhouette", "fisher_ratio", "log_me", "h_score", "h_score_shrunk",
+    "dead_units", "constant_units",
 )  # fmt: skip
 DEFAULT_ANALYSES = ("similarity", "probe", "embedding", "gap", "geometry")
 ANALYSES = (*DEFAULT_ANALYSES, "weights")

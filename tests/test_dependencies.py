@@ -22,7 +22,9 @@ def declared():
 
 def test_each_stands_in_the_list_of_licences():
     listed = (ROOT / "docs" / "dependencies.md").read_text()
-    names = set(re.findall(r"[\w.-]+", "\n".join(row.split("|")[1] for row in listed.splitlines() if row.startswith("| "))))
+    names = set(
+        re.findall(r"[\w.-]+", "\n".join(row.split("|")[1] for row in listed.splitlines() if row.startswith("| ")))
+    )
     assert declared() <= names
 
 

@@ -11,6 +11,8 @@ from scipy.optimize import minimize_scalar
 from featurespace.metrics.arrays import as_features, centred, narrow, tamed
 from featurespace.stats.resampling import is_missing
 
+MOST_SPANNED = 0.9  # of the n - 1 directions of n samples, for an H-score to tell labels apart
+
 
 def log_me(X: Any, y: Any) -> float:
     """Log maximum evidence per sample (LogME) of a Bayesian linear model of the classes, unbounded, high is good.
@@ -126,7 +128,7 @@ def h_score(X: Any, y: Any, *, shrinkage: bool = False) -> float:
     ------
     ValueError
         If shapes disagree, a label is missing, there is one class, a value is not finite, X is constant, or, without
-        shrinkage, features span all n - 1 directions: then any labels score classes - 1.
+        shrinkage, features span more than 9 in 10 of the n - 1 directions: then any labels score nearly classes - 1.
 
     Notes
     -----
@@ -160,10 +162,10 @@ def h_score(X: Any, y: Any, *, shrinkage: bool = False) -> float:
         return _shrunk_h_score(Z, X.shape[1], onehot, counts)
     U, sizes, _ = np.linalg.svd(Z, full_matrices=False)
     kept = sizes > sizes[0] * max(X.shape) * np.finfo(float).eps
-    if kept.sum() >= len(X) - 1:
+    if kept.sum() > MOST_SPANNED * (len(X) - 1):
         raise ValueError(
-            f"{len(X)} samples span {int(kept.sum())} directions, as many as they can, so that any labels score classes - 1; "
-            "take more samples than features, or shrinkage=True"
+            f"{len(X)} samples span {int(kept.sum())} of at most {len(X) - 1} directions, so that any labels score nearly "
+            "classes - 1; take more samples than features, or shrinkage=True"
         )
     return float((np.square(U[:, kept].T @ onehot).sum(axis=0) / counts).sum())
 

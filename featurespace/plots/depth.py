@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from featurespace.plots.style import (
     MARKERS,
+    MOST_BANDS,
     PAGE_MM,
     band_text,
+    bars_at,
     controls,
     draw_line,
     label_layers,
@@ -20,6 +22,7 @@ from featurespace.plots.style import (
     new_figure,
     panel_grid,
     styled,
+    trained,
 )
 from featurespace.tables.probe import PIXEL_LAYER, PIXELS
 
@@ -53,7 +56,7 @@ def probe_by_depth(
         axes.axhline(on_data["chance"].iloc[0], color="0.4", linestyle=(0, (1, 3)), linewidth=0.8, label="chance")
         first = on_data.iloc[0]
         counts = f"{first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}"
-        axes.set_title(f"{data} ({counts}{band_text(on_data)})")
+        axes.set_title(f"{data} ({counts}{band_text(on_data, count=len(trained(layers)))})")
         axes.set_ylim(0, 1)
     panels[0, 0].set_ylabel(f"{PROBE_NAMES.get(metric, metric)}, {probe} probe")
     _finish(figure, panels, len(domains))
@@ -72,7 +75,8 @@ def gap_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "mm
         first = on_pair.iloc[0]
         if metric == "mmd2":
             axes.axhline(0, color="0.4", linewidth=0.6)
-        axes.set_title(f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}{band_text(on_pair)})")
+        bands = band_text(on_pair, count=len(trained(layers)))
+        axes.set_title(f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}{bands})")
         if metric == "frechet_distance_corrected":
             _logarithmic(axes, on_pair)
     panels[0, 0].set_ylabel(GAP_NAMES.get(metric, metric))
@@ -89,7 +93,8 @@ def geometry_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str)
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
         _draw_models(axes, on_data, layers)
-        axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data)})")
+        bands = band_text(on_data, count=len(trained(layers)))
+        axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{bands})")
     panels[0, 0].set_ylabel(GEOMETRY_NAMES.get(metric, metric.replace("_", " ")))
     _finish(figure, panels, len(domains))
     return figure
@@ -117,13 +122,16 @@ def _panels(count: int) -> tuple[Figure, np.ndarray]:
 def _draw_models(axes: Axes, rows: pd.DataFrame, layers: pd.DataFrame) -> None:
     colours = model_colours(layers)
     lists = {model: layer_names(layers, model) for model in colours}
-    crowded = sum(model not in controls(layers) for model in lists) > 3  # then the bands of controls only hide the rest
+    count = len(trained(layers))
+    crowded = count > MOST_BANDS  # then the bands of controls only hide the rest
     same = len({tuple(names) for names in lists.values()}) == 1
     for number, (model, names) in enumerate(lists.items()):
         values = rows[rows["model"] == model].set_index("layer").reindex(names)
         x = np.arange(len(names)) if same else np.linspace(0, 1, len(names))
+        is_control = model in controls(layers)
         draw_line(axes, x, values, colour=colours[model], label=model, marker=MARKERS[number % len(MARKERS)],
-                  dashed=model in controls(layers), band=not (crowded and model in controls(layers)))  # fmt: skip
+                  dashed=is_control, band=not (crowded and is_control),
+                  bars_at=None if is_control else bars_at(number, count, x))  # fmt: skip
     if same:
         label_layers(axes, next(iter(lists.values())), room_mm=PANEL_MM)
     else:

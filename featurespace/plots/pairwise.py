@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from featurespace.plots.pages import pages
+from featurespace.plots.pages import PANELS, pages
 from featurespace.plots.style import (
     CHARACTER_MM,
     COLUMN_MM,
@@ -26,14 +26,31 @@ from featurespace.plots.style import (
 
 CELL_MM = 10.4  # room for "+0.44 %*" in 5.5 points
 EDGE_MM = 6  # ticks, the title, and air
-BAR_MM = 22  # the colour bar with its text
+BAR_MM = 12  # height of the colour bar with its text
+HEIGHT_MM = 240  # of a page
+TITLE_CHARACTER_MM = 1.4
 BETTER_WORSE = "RdBu"  # blue: the row is better, red: worse; told apart with every common colour vision
 
 
 def pairwise_pages(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the matrices of each page, one panel a task and metric."""
-    for _, name, rows in pages(table):
+    wide, high = _size(table)
+    panels = max(1, int(PAGE_MM // wide)) * max(1, int((HEIGHT_MM - BAR_MM) // high))
+    for _, name, rows in pages(table, panels=min(PANELS, panels)):
         yield name, pairwise_matrices(rows)
+
+
+def _size(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the width and height of a panel, in mm: of its cells, or of its title where that is wider."""
+    names = _order(table)
+    label = CHARACTER_MM * max((len(shortened_name(name)) for name in names), default=0)
+    titles = map(_title, table["experiment"], table["task"], table["metric"])
+    title = label + TITLE_CHARACTER_MM * max(map(len, titles), default=0)
+    return max(CELL_MM * len(names) + label, title) + EDGE_MM, CELL_MM * 0.75 * len(names) + label + EDGE_MM
+
+
+def _title(experiment: str, task: str, metric: str) -> str:
+    return f"{experiment}: {task} ({metric.replace('_', ' ')})"
 
 
 @styled
@@ -45,22 +62,21 @@ def pairwise_matrices(table: pd.DataFrame) -> Figure:
     """
     places = list(dict.fromkeys(zip(table["experiment"], table["task"], table["metric"])))
     names = _order(table)
-    label = CHARACTER_MM * max(len(shortened_name(name)) for name in names)
-    wide, high = CELL_MM * len(names) + label + EDGE_MM, CELL_MM * 0.75 * len(names) + label + EDGE_MM
-    down, across = panel_grid(len(places), across=max(1, int((PAGE_MM - BAR_MM) // wide)))
-    figure = new_figure(max(COLUMN_MM, min(PAGE_MM, across * wide + BAR_MM)), down * high + 4)
+    wide, high = _size(table)
+    down, across = panel_grid(len(places), across=max(1, int(PAGE_MM // wide)))
+    figure = new_figure(max(COLUMN_MM, min(PAGE_MM, across * wide)), down * high + BAR_MM)
     panels = figure.subplots(down, across, squeeze=False)
     for axes, (experiment, task, metric) in zip(panels.flat, places):
         rows = table[(table["experiment"] == experiment) & (table["task"] == task) & (table["metric"] == metric)]
         _draw(axes, rows.set_index(["a", "b"]), names)
-        axes.set_title(f"{experiment}: {task} ({metric.replace('_', ' ')})")
+        axes.set_title(_title(experiment, task, metric))
     for axes in list(panels.flat)[len(places) :]:
         axes.set_axis_off()
     bar = figure.colorbar(
-        ScalarMappable(Normalize(-1, 1), BETTER_WORSE), ax=panels, fraction=0.04, shrink=min(0.7, 50 / (down * high)),
-        aspect=20, ticks=[-1, 0, 1],
+        ScalarMappable(Normalize(-1, 1), BETTER_WORSE), ax=panels, location="bottom", fraction=0.03, pad=0.02,
+        shrink=min(1.0, 80 / (across * wide)), aspect=25, ticks=[-1, 0, 1],
     )  # fmt: skip
-    bar.ax.set_yticklabels(["row worse, p = 0", "p = 1", "row better, p = 0"])
+    bar.ax.set_xticklabels(["row worse, p = 0", "p = 1", "row better, p = 0"])
     return figure
 
 

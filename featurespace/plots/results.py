@@ -124,7 +124,8 @@ def _bars(
 ) -> None:  # fmt: skip
     axes.bar(range(len(names)), means, color=[colours[name] for name in names], width=0.7)
     spread = np.nan_to_num(deviations)
-    axes.errorbar(range(len(names)), means, yerr=spread, fmt="none", color="black", capsize=2, linewidth=0.8)
+    several = [place for place, name in enumerate(names) if len(points[name]) != 1]  # one run has no deviation
+    axes.errorbar(several, means[several], yerr=spread[several], fmt="none", color="black", capsize=2, linewidth=0.8)
     for place, name in enumerate(names):
         values = np.sort(points[name])
         x = place + 0.18 * np.linspace(-1, 1, len(values)) if len(values) > 1 else [place]

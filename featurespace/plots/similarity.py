@@ -14,8 +14,10 @@ from matplotlib.patches import Rectangle
 from featurespace.plots.style import (
     LAYER_CHARACTERS,
     MARKERS,
+    MOST_BANDS,
     PAGE_MM,
     band_text,
+    bars_at,
     control_of,
     controls,
     draw_line,
@@ -119,15 +121,17 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
     colours = model_colours(layers)
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
-        first, crowded = trained(layers)[0], len(trained(layers)) > 3
+        count = len(trained(layers))  # a line less than that, or of three models three
+        first, crowded = trained(layers)[0], len(trained(layers)) > MOST_BANDS
         for number, (model_a, model_b) in enumerate(_shown_pairs(layers)):
             pair = _corresponding(on_data, layers, model_a, model_b)
             is_control = model_b in controls(layers)
             # A pair has the colour of the model that the first one is compared with.
             colour = colours[model_b if is_control or model_a == first else first]
             draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}", dashed=is_control,
-                      marker=MARKERS[number % len(MARKERS)], band=not (is_control and crowded))  # fmt: skip
-        axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data)})")
+                      marker=MARKERS[number % len(MARKERS)], band=not (is_control and crowded),
+                      bars_at=None if is_control else bars_at(number, count, pair["position"]))  # fmt: skip
+        axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data, count=count)})")
         _depth_axis(axes, layers)
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)
     for axes in list(panels.flat)[len(domains) :]:

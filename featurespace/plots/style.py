@@ -35,6 +35,7 @@ CHARACTER_MM = 1.45  # width of a character of legend text, rather wide
 LABEL_MM = 2.6  # a line of tick label text, with a little air
 # Enough colours for the classes of one picture; more classes than this get no legend.
 MAX_CLASSES = 20
+MOST_BANDS = 3  # of models in a panel; bars stand side by side
 
 CJK_FONTS = (
     "Noto Sans CJK JP",
@@ -190,11 +191,17 @@ def draw_line(
     marker: str = "o",
     dashed: bool = False,
     band: bool = True,
+    bars_at: float | None = None,
 ) -> None:
-    """Draw values with their intervals: a line with a band; where a row has no interval, the line alone."""
+    """Draw values with their intervals: a line with a band; where a row has no interval, the line alone.
+
+    ``bars_at`` draws bars in place of the band, that far beside the values: bands of many lines hide each other.
+    """
     values = table["value"].to_numpy(float)
     low, high = table["ci_low"].to_numpy(float), table["ci_high"].to_numpy(float)
-    if len(values) == 1:  # a band needs two points
+    if bars_at is not None:
+        axes.vlines(np.asarray(x, dtype=float) + bars_at, low, high, color=colour, linewidth=0.6, alpha=0.8)
+    elif len(values) == 1:  # a band needs two points
         axes.errorbar(x, values, yerr=[values - low, high - values], color=colour, capsize=2, linewidth=0, elinewidth=1)
     elif band:
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -203,10 +210,19 @@ def draw_line(
     )
 
 
-def band_text(rows: pd.DataFrame) -> str:
-    """Return what the bands of a panel are, for its title; nothing where no row has an interval."""
+def bars_at(number: int, count: int, x: Any) -> float | None:
+    """Return how far beside its values the bars of line ``number`` of ``count`` stand; None where bands can be told apart."""
+    if count <= MOST_BANDS:
+        return None
+    distance = float(np.diff(x).min()) if len(x) > 1 else 1.0
+    return ((number + 0.5) / count - 0.5) * 0.7 * distance
+
+
+def band_text(rows: pd.DataFrame, *, count: int = 1) -> str:
+    """Return what the bands (or bars) of a panel with so many lines are, for its title; nothing where no row has an interval."""
     drawn = rows[rows["ci_low"].notna()]
-    return f"; band: 95 % by {drawn['unit'].iloc[0]}" if len(drawn) else ""
+    what = "band" if count <= MOST_BANDS else "bars"
+    return f"; {what}: 95 % by {drawn['unit'].iloc[0]}" if len(drawn) else ""
 
 
 def legend_below(figure: Figure, axes: Axes, **options: Any) -> None:

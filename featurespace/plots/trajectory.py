@@ -26,7 +26,7 @@ from featurespace.plots.style import (
 COLOURS = "viridis"
 LIGHTEST = 0.92  # of the colours' range: the end is weak on white
 MOST_BANDS = 8  # layers; more bands only hide each other
-MOST_NAMES = 24  # beside the colours of the layers
+MOST_NAMES = 16  # beside the colours of the layers
 PANEL_MM = 66.0
 
 

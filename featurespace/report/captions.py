@@ -17,6 +17,7 @@ TITLES = {
     "silhouette": "Silhouette of the classes in each layer.",
     "fisher_ratio": "Variance between classes over that within, in each layer.",
     "log_me": "LogME of each layer: the evidence for a linear model of the classes.",
+    "h_score_shrunk": "H-score of each layer with a shrunk covariance: variance between the classes of whitened features.",
     "h_score": "H-score of each layer: variance between the classes of whitened features.",
     "feature_reuse": "Feature reuse by layer: as published, and debiased.",
     "feature_uniqueness": "Feature uniqueness by layer: as published, and debiased.",
@@ -69,7 +70,9 @@ def _bands(data: pd.DataFrame) -> str:
     units = " and ".join(f"{unit}s" for unit in dict.fromkeys(drawn["unit"])) if "unit" in drawn else ""
     missing = len(data) - len(drawn)
     without = f" {missing} of {len(data)} values have none, for the reasons in the data." if missing else ""
-    return f"Bands: {levels.replace('%', ' %')} intervals{f' over {units}' if units else ''} ({kinds}).{without}"
+    return (
+        f"Bands or bars: {levels.replace('%', ' %')} intervals{f' over {units}' if units else ''} ({kinds}).{without}"
+    )
 
 
 def _counts(data: pd.DataFrame) -> str:

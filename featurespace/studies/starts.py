@@ -21,7 +21,7 @@ from featurespace.studies.gathering import task_of
 from featurespace.studies.settings import StudyConfig
 from featurespace.training.settings import FinetuneConfig
 
-PROPERTIES = ("log_me", "h_score")
+PROPERTIES = ("log_me", "h_score_shrunk")  # a plain H-score says nothing of fewer images than features
 PROBES = {"linear": "linear probe", "knn": "kNN probe"}
 
 

@@ -95,6 +95,7 @@ PROPERTIES: dict[str, Property] = {
     "fisher_ratio": _of_classes(fisher_ratio),
     "log_me": _of_classes(log_me),
     "h_score": _of_classes(h_score),
+    "h_score_shrunk": _of_classes(partial(h_score, shrinkage=True)),
     "dead_units": _counted(dead_units),
     "constant_units": _counted(constant_units),
 }

@@ -171,7 +171,11 @@ def test_constant_features_and_many_features(rng):
         (lambda X, y: log_me_regression(X, np.c_[y, y * 0]), "target 1 is 0 throughout"),
         (lambda X, y: h_score(X * 0 + 3, y), "X is constant"),
         (lambda X, y: shrunk(X * 0 + 3, y), "X is constant"),
-        (lambda X, y: h_score(X[:7], y[:7]), "7 samples span 6 directions, .* shrinkage=True"),
+        (lambda X, y: h_score(X[:7], y[:7]), "7 samples span 6 of at most 6 directions, .* shrinkage=True"),
+        (
+            lambda X, y: h_score(np.random.default_rng(0).normal(size=(80, 75)), y),
+            "80 samples span 75 of at most 79 directions",
+        ),
         (lambda X, y: h_score(X, [None, *y[1:]]), "y has missing labels"),
         (lambda X, y: leep(X, y), "probabilities are negative in row"),
         (lambda X, y: leep(np.abs(X), y), "probabilities sum to .* in row 0; rows sum to 1"),

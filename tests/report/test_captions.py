@@ -12,7 +12,7 @@ INTERVAL = {"value": 0.5, "ci_low": 0.4, "level": 0.95, "interval": "group jackk
 def test_values_of_two_data_sets_with_bands():
     rows = [{"data": "ct", "n": 1200, **INTERVAL}, {"data": "mr", "n": 30, **INTERVAL, "ci_low": None}]
     assert caption("anisotropy_by_depth", pd.DataFrame(rows)) == (
-        "Mean cosine between two images in each layer. Bands: 95 % intervals over groups (group jackknife). 1 of 2 values have "
+        "Mean cosine between two images in each layer. Bands or bars: 95 % intervals over groups (group jackknife). 1 of 2 values have "
         "none, for the reasons in the data. n = 1,200 images (ct), 30 (mr)."
     )
 
