@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE_FORMATS = ("pdf", "svg", "png")
+FIGURE_DPI = 300  # of what has pixels
 LAST = ("report.html", "summary.json", "provenance.json")  # what a finished run ends with
 RESERVED = (*LAST, NAME, "config.yaml", "tables", "figures", "features", "statistics")
 FOLDERS = ("", "tables", "figures", "statistics", "features/*/*", "export", "export/*/*")  # with files of ours
@@ -280,7 +281,7 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name, "pdf.fonttype": 42}):
         for suffix in FIGURE_FORMATS:
             file = path.with_name(f"{path.name}.{suffix}")
-            options: dict[str, Any] = {"dpi": 300, "metadata": metadata[suffix]}
+            options: dict[str, Any] = {"dpi": FIGURE_DPI, "metadata": metadata[suffix]}
             files.write_atomic(file, partial(figure.savefig, **options))
             written.append(file)
     return written

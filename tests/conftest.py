@@ -21,7 +21,7 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def few_figures(request, monkeypatch):
-    """Runs draw their first figure, as PNG: figures take longest, and those of `small_run` are whole.
+    """Runs draw their first figure, as a coarse PNG: figures take longest, and those of `small_run` are whole.
 
     Tests marked ``figures`` draw all that a user gets.
     """
@@ -31,6 +31,8 @@ def few_figures(request, monkeypatch):
         whole = every.figures
         monkeypatch.setattr(every, "figures", lambda tables: itertools.islice(whole(tables), 1))
         monkeypatch.setattr("featurespace.run.FIGURE_FORMATS", ("png",))
+        monkeypatch.setattr("featurespace.run.FIGURE_DPI", 50)
+        monkeypatch.setattr("featurespace.viewing.SHOWN", 2)
 
 
 def write_patches(folder, *, shift, seed, classes=3, groups=6, per_group=4, side=32):
@@ -117,7 +119,8 @@ def analyze(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(
         "featurespace.plots.all.figures", lambda tables: [Drawn("probe_by_depth", Figure((1, 1)), pd.DataFrame())]
     )
-    options = {"image_size": 32, "layers": "maxpool,pooled", "batch_size": 5, "control": False, "only": "similarity"}
+    options = {"image_size": 32, "layers": "maxpool,pooled", "batch_size": 5, "control": False, "only": "similarity",
+               "pictures": False}  # fmt: skip
 
     table = pd.DataFrame(rng.normal(size=(14, 3)), columns=list("uvw")).assign(id=[row["path"] for row in rows])
     table.to_csv(tmp_path / "t.csv", index=False)

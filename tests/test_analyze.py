@@ -28,12 +28,6 @@ def arguments(two_domains, checkpoints):
 FAST = {"image_size": 32, "only": "similarity"}
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    """Figures take most of the time of a small run, and tests/plots draws them."""
-    monkeypatch.setattr("featurespace.report.write.draw_figures", lambda run: [])
-
-
 def table_bytes(run):
     return {path.name: path.read_bytes() for path in (run.path / "tables").iterdir()}
 
@@ -47,11 +41,12 @@ def test_fs_analyze_is_the_function_whatever_was_imported_first(arguments, tmp_p
 
 
 def test_a_second_run_uses_the_features_and_repeats_every_table(arguments, tmp_path, monkeypatch):
-    first = fs.analyze(*arguments, tmp_path / "r", image_size=32)
+    options = {"image_size": 32, "layers": "maxpool,pooled"}
+    first = fs.analyze(*arguments, tmp_path / "r", **options)
     before = table_bytes(first)
     monkeypatch.setattr(extraction, "_fill", lambda *args, **kwargs: pytest.fail("extracted again"))
     monkeypatch.setattr(Memo, "keep", lambda *args: pytest.fail("computed again"))
-    assert table_bytes(fs.analyze(*arguments, tmp_path / "r", image_size=32)) == before
+    assert table_bytes(fs.analyze(*arguments, tmp_path / "r", **options)) == before
 
 
 def test_a_fresh_run_repeats_every_table(small_run, arguments, tmp_path):
@@ -71,22 +66,21 @@ def test_changed_weights_are_never_mistaken_for_the_old_ones(arguments, tmp_path
     assert np.abs(second.features("m", "dark")["pooled"] - old).max() > 0
 
 
-def test_tables_of_the_old_weights_do_not_stay_beside_new_ones(arguments, tmp_path, monkeypatch):
-    monkeypatch.undo()  # with figures
+def test_tables_of_the_old_weights_do_not_stay_beside_new_ones(arguments, tmp_path):
     models, data = arguments
     state = torch.load(models[0].partition("@")[2], weights_only=True)
     torch.save(state, tmp_path / "w.pth")
     options = {"image_size": 32, "layers": "stages", "control": False}
     run = fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", only="probe", **options)
     fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", only="gap", **options)
-    assert {"probe", "domain_gap"} <= set(run.tables)
+    assert {"probe", "domain_gap"} <= set(run.tables) and run.figure_path("probe_by_depth").exists()
     state["conv1.0.weight"] *= -1
     torch.save(state, tmp_path / "w.pth")
     fs.analyze([f"m=test_resnet@{tmp_path / 'w.pth'}"], data, tmp_path / "r", only="gap", **options)
     assert "probe" not in run.tables and not run.figure_path("probe_by_depth").exists()
 
 
-@pytest.mark.parametrize("count", [1, 3, 5])
+@pytest.mark.parametrize("count", [1, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_any_number_of_models(arguments, tmp_path, count):
     models = [f"m{index}=test_resnet@{arguments[0][index % 2].partition('@')[2]}" for index in range(count)]
     run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=32, layers="stages")
@@ -121,7 +115,8 @@ def test_two_architectures_and_a_table_of_features(arguments, two_domains, tmp_p
 def test_networks_of_one_name_that_differ_have_controls_of_their_own(arguments, tmp_path):
     network = timm.create_model("test_resnet", num_classes=0)
     manifest = {"arch": "test_resnet", "num_classes": 0, "input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3,
-                "interpolation": "bicubic"}  # fmt: skip
+                "interpolation": "bicubic", "config": {}, "data_hash": {}, "parent": {}, "metrics": {},
+                "featurespace_version": "0"}  # fmt: skip
     for name, eps in (("a", 1e-3), ("b", 1e-3), ("c", 0.1)):
         about = {**manifest, "options": {"norm_eps": {"": eps}}}
         write_checkpoint(tmp_path / f"{name}.safetensors", network.state_dict(), about)

@@ -101,6 +101,7 @@ def write_predictions(folder, label, *, right, seed):
     return f"{label}={folder / label / 'predictions.csv'}"
 
 
+@pytest.mark.figures
 def test_who_knows_what_from_predictions(tmp_path):
     files = write_inputs(tmp_path)
     given = [

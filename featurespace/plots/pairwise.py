@@ -76,7 +76,7 @@ def pairwise_matrices(table: pd.DataFrame) -> Figure:
         ScalarMappable(Normalize(-1, 1), BETTER_WORSE), ax=panels, location="bottom", fraction=0.03, pad=0.02,
         shrink=min(1.0, 80 / (across * wide)), aspect=25, ticks=[-1, 0, 1],
     )  # fmt: skip
-    bar.ax.set_xticklabels(["row worse, p = 0", "p = 1", "row better, p = 0"])
+    bar.ax.set_xticklabels(["row worse,\np = 0", "p = 1", "row better,\np = 0"])
     return figure
 
 

@@ -37,9 +37,9 @@ def embedding_chart(run: Run) -> tuple[list[Any], dict[str, Any]] | None:
     images = images.set_index(["data", "sample"]).reindex(order).reset_index()
     columns = {name: _coded(images[name]) for name in _columns(images)}
     first = next(iter(columns.values()))
-    pictures = images["thumbnail"].map("data:image/webp;base64,{}".format, na_action="ignore")
+    pictures = [f"data:image/webp;base64,{each}" if isinstance(each, str) else "" for each in images["thumbnail"]]
     data: dict[str, Any] = {
-        "sample": _texts(images["sample"]), "thumbnail": pictures.fillna("").tolist(), "data": _texts(images["data"]),
+        "sample": _texts(images["sample"]), "thumbnail": pictures, "data": _texts(images["data"]),
         "label": _texts(images["label"]), "group": _texts(images["group"]),
         "colour": [first["colours"][code] for code in first["codes"]],
     }  # fmt: skip

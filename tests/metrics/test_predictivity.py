@@ -83,7 +83,7 @@ def interval(X, Y, seed=3, **options):
     return linear_predictivity_jackknife(X, Y, rng=np.random.default_rng(seed), **options)
 
 
-@pytest.mark.parametrize("units", [None, 14])
+@pytest.mark.parametrize("units", [pytest.param(None, marks=pytest.mark.slow), 14])
 def test_the_jackknife_takes_blocks_out_of_training_and_test(rng, units):
     X, Y = related(rng, 36, 4, 3)
     groups = None if units is None else rng.integers(0, units, 36)

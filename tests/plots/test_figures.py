@@ -98,8 +98,16 @@ def embedding_of(models, classes=12, n=200):
 MODELS = [["imagenet", "finetuned"], ["a", "b", "c"], [f"checkpoint-{index}" for index in range(12)]]
 
 
-@pytest.mark.parametrize("models", MODELS, ids=len)
-@pytest.mark.parametrize("count", [2, 10, 23, 60])
+CASES = [(models, count) for models in MODELS for count in (2, 10, 23, 60)]
+
+
+@pytest.mark.parametrize(
+    ("models", "count"),
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (case == CASES[-1]), id=f"{case[1]}-{len(case[0])}")
+        for case in CASES
+    ],
+)
 def test_no_text_overlaps(models, count):
     layers = layers_of(models, count)
     similarity = similarity_of(layers)

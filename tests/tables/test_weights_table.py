@@ -188,6 +188,7 @@ def test_runs_that_differ_widen_the_interval_of_their_mean(seeds):
     assert row["se"] > 2 * first["se"]
 
 
+@pytest.mark.figures
 def test_only_weights_in_a_run(checkpoints, two_domains, tmp_path):
     models = [f"before=test_resnet@{checkpoints[0]}", f"after=test_resnet@{checkpoints[1]}"]
     run = fs.analyze(

@@ -180,7 +180,7 @@ def test_layer_decay_slows_the_first_layers(tmp_path, two_domains):
     assert rates[-1] == pytest.approx(3e-3) and rates[0] < 3e-3 / 4
 
 
-@pytest.mark.parametrize("test_with", ["last", "best", 2])
+@pytest.mark.parametrize("test_with", ["last", *(pytest.param(each, marks=pytest.mark.slow) for each in ("best", 2))])
 def test_a_killed_training_ends_with_the_same_weights_and_results(tmp_path, two_domains, monkeypatch, test_with):
     split = np.where(pd.read_csv(two_domains[0])["split"] == "train", "train", "test").astype(object)
     split[np.flatnonzero(split == "train")[::4]] = "val"

@@ -106,8 +106,11 @@ class Killed(Exception):
 
 @pytest.mark.parametrize(
     ("changes", "every"),
-    [({}, 1), ({"accumulate": 2, "weights": [1, 3], "data": None}, 5), ({"method": "mae"} | FITTING["mae"], 3)],
-    ids=["plain", "mixed", "mae"],
+    [
+        pytest.param({}, 1, id="plain"),
+        pytest.param({"accumulate": 2, "weights": [1, 3], "data": None}, 5, id="mixed", marks=pytest.mark.slow),
+        pytest.param({"method": "mae"} | FITTING["mae"], 3, id="mae", marks=pytest.mark.slow),
+    ],
 )
 def test_a_training_killed_at_any_step_ends_with_the_same_weights(tmp_path, two_domains, monkeypatch, changes, every):
     if "data" in changes:

@@ -57,7 +57,11 @@ def change(discs, index, array):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"dice": 1.0, "class_weights": [0.2, 1, 1], "min_scale": 0.5, "flip": 0.5}], ids=["plain", "dice"]
+    "changes",
+    [
+        pytest.param({}, id="plain", marks=pytest.mark.slow),
+        pytest.param({"dice": 1.0, "class_weights": [0.2, 1, 1], "min_scale": 0.5, "flip": 0.5}, id="dice"),
+    ],
 )
 def test_it_finds_discs_and_squares(discs, changes):
     path = finetune(config(discs, epochs=40, **changes))
@@ -81,6 +85,7 @@ def test_sixteen_masks_are_learnt_by_heart(discs):
     assert runs["dice_disc"] > 0.9 and runs["dice_square"] > 0.9
 
 
+@pytest.mark.slow
 def test_permuted_masks_fall_to_chance(discs):
     table, found = pd.read_csv(discs / "m.csv"), {}
     for name in ("given", "permuted"):
