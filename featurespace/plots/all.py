@@ -85,10 +85,10 @@ def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
     if (gap := _filled(tables, "domain_gap")) is not None:
         for name, metric in (("domain_gap_by_depth", "mmd2"), ("frechet_by_depth", "frechet_distance_corrected")):
             yield Drawn(name, gap_by_depth(gap, layers, metric=metric), gap[gap["metric"] == metric])
-    geometry = tables.get("geometry")
-    for metric in dict.fromkeys(geometry["metric"]) if geometry is not None else ():
-        figure = geometry_by_depth(geometry, layers, metric=metric)
-        yield Drawn(f"{metric}_by_depth", figure, geometry[geometry["metric"] == metric])
+    if (geometry := _filled(tables, "geometry")) is not None:
+        for metric in dict.fromkeys(geometry["metric"]):
+            figure = geometry_by_depth(geometry, layers, metric=metric)
+            yield Drawn(f"{metric}_by_depth", figure, geometry[geometry["metric"] == metric])
     if (weights := _filled(tables, "weights")) is not None:
         for name, draw in (("feature_reuse", reuse_by_layer), ("feature_uniqueness", uniqueness_by_layer)):
             rows = weights[weights["metric"].str.startswith(name)]

@@ -88,6 +88,6 @@ def _layer_colours(figure: Figure, panels: list[Axes], names: list[str], colours
     mappable = ScalarMappable(norm, matplotlib.colors.ListedColormap(colours))
     bar = figure.colorbar(mappable, ax=panels, pad=0.01, aspect=30)
     named = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_NAMES)).round().astype(int))
-    bar.set_ticks(named + 0.5, labels=[shortened_layer(names[each]) for each in named])
+    bar.set_ticks((named + 0.5).tolist(), labels=[shortened_layer(names[each]) for each in named])
     bar.ax.tick_params(length=0)
-    bar.outline.set_linewidth(0)  # type: ignore[operator]
+    bar.outline.set_linewidth(0)
