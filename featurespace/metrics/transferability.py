@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 
 from featurespace.metrics.arrays import as_features, centred, narrow, tamed
@@ -180,9 +181,12 @@ def _shrunk_h_score(Z: np.ndarray, width: int, onehot: np.ndarray, counts: np.nd
     fourth = np.square(np.square(Z).sum(axis=1)).sum() / n
     amount = 0.0 if spread <= 1e-12 * mean**2 else min((fourth - np.vdot(S, S)) / n / spread, 1.0)
     means = (onehot.T @ Z) / counts[:, None]
-    between = (means.T * counts) @ means / n
     shrunk = (1 - amount) * S + amount * mean * np.eye(len(S))
-    return float((1 - amount) * np.trace(np.linalg.lstsq(shrunk, between, rcond=None)[0]))
+    try:
+        solved = cho_solve(cho_factor(shrunk), means.T)
+    except np.linalg.LinAlgError:  # nothing was shrunk, and S is singular
+        solved = np.linalg.lstsq(shrunk, means.T, rcond=None)[0]
+    return float((1 - amount) * (counts * (means.T * solved).sum(axis=0)).sum() / n)
 
 
 def leep(probabilities: Any, y: Any) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from featurespace import files
-from featurespace.metrics.transferability import leep
+from featurespace.metrics.transferability import h_score, leep, log_me
 from featurespace.models.layers import POOLED
 from featurespace.models.load import load_model
 from featurespace.models.specs import parse_model_spec
@@ -21,7 +22,10 @@ from featurespace.studies.gathering import task_of
 from featurespace.studies.settings import StudyConfig
 from featurespace.training.settings import FinetuneConfig
 
-PROPERTIES = ("log_me", "h_score_shrunk")  # a plain H-score says nothing of fewer images than features
+# A plain H-score says nothing of fewer images than features.
+TRANSFERABILITY: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "log_me": log_me, "h_score (shrunk)": partial(h_score, shrinkage=True),
+}  # fmt: skip
 PROBES = {"linear": "linear probe", "knn": "kNN probe"}
 
 
@@ -55,9 +59,7 @@ def start_models(cells: Sequence[Cell]) -> dict[str, str]:
 def start_options(config: StudyConfig) -> dict[str, Any]:
     """Return the options of `analyze` over the starts, of which the last layer counts."""
     size = config.defaults.get("image_size")
-    return {"only": "probe,geometry,gap", "properties": PROPERTIES, "control": False, "layers": POOLED} | (
-        {"image_size": size} if size else {}
-    )
+    return {"only": "probe,gap", "control": False, "layers": POOLED} | ({"image_size": size} if size else {})
 
 
 def pretraining_data(config: StudyConfig) -> dict[str, list[str]]:
@@ -78,36 +80,43 @@ def pretraining_data(config: StudyConfig) -> dict[str, list[str]]:
 def start_scores(run: Run, config: StudyConfig, cells: Sequence[Cell]) -> pd.DataFrame:
     """Return task, pretraining, score and value of each start's last layer in the analysis of the starts.
 
-    Each way a task was trained has its rows.
+    Each way a task was trained has its rows. Where a score has no value, ``reason`` tells why.
     """
     data, starts, seen = scored_data(config, cells), start_models(cells), pretraining_data(config)
-    leeps: dict[tuple[str, str], float | None] = {}
+    own: dict[tuple[str, str], list[dict[str, Any]]] = {}
     rows = []
     for cell in cells:
         if not isinstance(cell.config, FinetuneConfig) or cell.config.task != "multiclass":
             continue
         pretraining, label = str(cell.config.pretraining), data[cell.config.data.partition("=")[2]]
         model = files.safe_name(pretraining)
-        if (model, label) not in leeps:
-            leeps[model, label] = _leep(run, starts[pretraining], label)
-        values = _table_scores(run, model, label)
-        values["closeness to its images (-MMD²)"] = _closeness(
-            run, model, label, [data[each] for each in seen[pretraining]]
-        )
-        values["leep"] = leeps[model, label]
-        key = {"task": task_of(cell), "pretraining": pretraining}
-        rows += [key | {"score": score, "value": value} for score, value in values.items() if value is not None]
+        if (model, label) not in own:
+            close = _closeness(run, model, label, [data[each] for each in seen[pretraining]])
+            values = {**_probe_scores(run, model, label), "closeness to its images (-MMD²)": close,
+                      "leep": _leep(run, starts[pretraining], label)}  # fmt: skip
+            known = [{"score": score, "value": value} for score, value in values.items() if value is not None]
+            own[model, label] = known + _transferability(run, model, label)
+        rows += [{"task": task_of(cell), "pretraining": pretraining, **each} for each in own[model, label]]
     return pd.DataFrame(rows).drop_duplicates(["task", "pretraining", "score"], ignore_index=True)
 
 
-def _table_scores(run: Run, model: str, data: str) -> dict[str, float | None]:
-    last = _last_layer(run, model)
-    found: dict[str, float | None] = {}
-    for table, column, names in (("probe", "probe", PROBES), ("geometry", "metric", dict(zip(PROPERTIES, PROPERTIES)))):
-        of = run.tables[table]
-        of = of[(of["model"] == model) & (of["layer"] == last) & (of["data"] == data)]
-        of = of[of["metric"] == "accuracy"] if column == "probe" else of
-        found |= {names[row[column]]: float(row["value"]) for _, row in of.iterrows() if row[column] in names}
+def _probe_scores(run: Run, model: str, data: str) -> dict[str, float | None]:
+    of = run.tables["probe"]
+    of = of[(of["model"] == model) & (of["layer"] == _last_layer(run, model)) & (of["data"] == data)]
+    of = of[(of["metric"] == "accuracy") & of["probe"].isin(PROBES)]
+    return {PROBES[probe]: float(value) for probe, value in zip(of["probe"], of["value"])}
+
+
+def _transferability(run: Run, model: str, data: str) -> list[dict[str, Any]]:
+    store = run.features(model, data)
+    labels = store.samples["label"].fillna("").to_numpy(str)
+    X = np.asarray(store[_last_layer(run, model)])[labels != ""]
+    found = []
+    for score, measure in TRANSFERABILITY.items():
+        try:
+            found.append({"score": score, "value": measure(X, labels[labels != ""])})
+        except ValueError as error:
+            found.append({"score": score, "value": np.nan, "reason": str(error).removeprefix("X ")})
     return found
 
 

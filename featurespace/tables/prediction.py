@@ -24,7 +24,8 @@ def prediction_table(
 
     Parameters
     ----------
-    scores : columns task, pretraining, score, value: what was measured on the features of each start on the task's images
+    scores : columns task, pretraining, score, value: what was measured on the features of each start on the task's images; where
+        a value is missing, a column reason may tell why
     runs : table with the columns of `read_runs`
     lower_is_better : whether smaller values of the runs are better; then a score that grows with quality has a negative tau
     seed : of the bootstrap and of random orders
@@ -56,12 +57,15 @@ def _row(
     place: dict[str, str], score: str, values: pd.DataFrame, results: dict[str, np.ndarray], seed: int, turned: bool
 ) -> dict:
     """Return the row of a score; without tau, and with the reason as verdict, where there is no order to speak of."""
-    known = {row["pretraining"]: row["value"] for _, row in values.iterrows() if row["pretraining"] in results}
+    values = values[values["pretraining"].isin(list(results))]
+    known = values.dropna(subset="value").set_index("pretraining")["value"].to_dict()
     x, runs = np.array(list(known.values())), [(-1 if turned else 1) * results[name] for name in known]
     means = [each.mean() for each in runs]
     few = len(known) < LEAST
     if few or len(set(x)) < 2 or len(set(means)) < 2:
         reason = f"{counted(len(known), 'start')}, at least {LEAST} needed" if few else "no order: all are equal"
+        told = values.get("reason", pd.Series(dtype=str)).dropna()
+        reason += f"; {told.iloc[0]}" if few and len(told) else ""
         none = Estimate.without_interval(np.nan, n=len(known), unit="run", n_groups=sum(map(len, runs)), reason=reason)
         return place | {"score": score, "n": none.n, "p_value": np.nan, "verdict": reason} | interval_columns(none)
     rng = seeding.child(seed, "prediction", *place.values(), score)

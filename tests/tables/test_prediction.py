@@ -50,3 +50,12 @@ def test_what_has_no_order_is_said():
     )
     other, runs = tables(VALUES, {"good": GOOD})
     assert prediction_table(other.assign(task="another"), runs).empty
+
+
+def test_a_score_without_values_tells_why():
+    nothing = {name: np.nan for name in "abcde"}
+    measured, runs = tables(VALUES, {"some": {**GOOD, "e": np.nan}, "none": nothing})
+    measured.loc[measured["score"] == "none", "reason"] = "the features fit class 3 exactly"
+    table = prediction_table(measured, runs).set_index("score")
+    assert table.loc["some", "n"] == 4 and table.loc["some", "value"] == pytest.approx(1)
+    assert table.loc["none", "verdict"] == "0 starts, at least 3 needed; the features fit class 3 exactly"
