@@ -1,4 +1,3 @@
-import itertools
 import os
 
 # Before NumPy and torch are imported: one thread each, because small work on busy cores waits for its slowest thread.
@@ -9,6 +8,7 @@ import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
+from oracles.runs import draw_few_figures  # noqa: E402
 from PIL import Image  # noqa: E402
 
 matplotlib.use("Agg")
@@ -26,13 +26,7 @@ def few_figures(request, monkeypatch):
     Tests marked ``figures`` draw all that a user gets.
     """
     if not request.node.get_closest_marker("figures"):
-        from featurespace.plots import all as every
-
-        whole = every.figures
-        monkeypatch.setattr(every, "figures", lambda tables: itertools.islice(whole(tables), 1))
-        monkeypatch.setattr("featurespace.run.FIGURE_FORMATS", ("png",))
-        monkeypatch.setattr("featurespace.run.FIGURE_DPI", 50)
-        monkeypatch.setattr("featurespace.viewing.SHOWN", 2)
+        draw_few_figures(monkeypatch)
 
 
 def write_patches(folder, *, shift, seed, classes=3, groups=6, per_group=4, side=32):

@@ -83,7 +83,7 @@ def test_tables_of_the_old_weights_do_not_stay_beside_new_ones(arguments, tmp_pa
 @pytest.mark.parametrize("count", [1, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_any_number_of_models(arguments, tmp_path, count):
     models = [f"m{index}=test_resnet@{arguments[0][index % 2].partition('@')[2]}" for index in range(count)]
-    run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=32, layers="stages")
+    run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=32, layers="maxpool,pooled")
     assert run.summary["models"] == [f"m{index}" for index in range(count)]
     pairs = run.tables["similarity"].groupby(["model_a", "model_b"]).ngroups
     assert pairs == (count + 1) * (count + 2) // 2
@@ -97,7 +97,7 @@ def test_two_architectures_and_a_table_of_features(arguments, two_domains, tmp_p
         tmp_path / "radiomics.csv", index=False
     )
     models = [arguments[0][0], "vit=test_vit@random", f"radiomics={tmp_path / 'radiomics.csv'}"]
-    run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=160, layers="stages", limit=None)
+    run = fs.analyze(models, arguments[1], tmp_path / "r", image_size=160, layers="stages", only="similarity,probe")
     assert run.summary["controls"] == ["untrained-test_resnet", "untrained-test_vit"]
     similarity = run.tables["similarity"]
     assert set(similarity.loc[similarity["model_b"] == "radiomics", "layer_b"]) == {"features"}
@@ -281,11 +281,11 @@ def test_constant_features_are_said_once_and_not_made_up(tmp_path, rng):
 
 
 def test_a_later_command_keeps_the_differences_of_an_earlier_one(arguments, tmp_path):
-    run = fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="similarity,probe")
+    run = fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="maxpool,pooled", only="similarity,probe")
     before = run.tables["differences"]
-    fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="embedding")
+    fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="maxpool,pooled", only="embedding")
     assert len(before) and run.tables["differences"].equals(before)
-    fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="stages", only="probe")
+    fs.analyze(*arguments, tmp_path / "r", image_size=32, layers="maxpool,pooled", only="probe")
     assert run.tables["differences"].equals(before)
     assert {each["table"] for each in run.summary["findings"]} == {
         "leakage",
@@ -384,7 +384,7 @@ def test_a_missing_file_does_not_cost_the_finished_report(arguments, tmp_path):
 
 def test_into_adds_a_model_and_computes_only_what_is_new(arguments, tmp_path, monkeypatch):
     models, data = arguments
-    options = {"image_size": 32, "layers": "stages", "only": "all"}
+    options = {"image_size": 32, "layers": "maxpool,pooled", "only": "all"}
     fs.analyze(models[:1], data, tmp_path / "r", **options)
     stores = {path: path.stat().st_mtime_ns for path in (tmp_path / "r" / "features").rglob("*.npy")}
     kept = []
@@ -409,7 +409,7 @@ def test_into_adds_a_model_and_computes_only_what_is_new(arguments, tmp_path, mo
 
 def test_into_adds_a_data_set_and_leaves_the_controls_as_they_are(arguments, tmp_path):
     models, data = arguments
-    options = {"image_size": 32, "layers": "stages"}
+    options = {"image_size": 32, "layers": "maxpool,pooled"}
     run = fs.analyze(models, data[:1], tmp_path / "r", **options)
     before = run.tables["similarity"]
     stores = {path: path.stat().st_mtime_ns for path in (tmp_path / "r" / "features").rglob("*.npy")}

@@ -54,7 +54,7 @@ def names_of(run):
 
 @pytest.mark.parametrize(
     "how",
-    [how if how in ("altered", "swapped", "deleted") else pytest.param(how, marks=pytest.mark.slow) for how in DAMAGES],
+    [how if how in ("altered", "deleted") else pytest.param(how, marks=pytest.mark.slow) for how in DAMAGES],
 )
 def test_a_damaged_file_is_named_by_verify_and_made_again_by_the_next_command(damage, analyze, how):
     run, make = damage

@@ -64,7 +64,7 @@ def steps(fast, thorough):
     return pytest.mark.parametrize("step", [fast, pytest.param(thorough, marks=pytest.mark.slow)])
 
 
-@steps(61, 1)
+@steps(97, 1)
 def test_a_kill_at_any_write_changes_no_bit(analyze, tmp_path, monkeypatch, step):
     expected = contents(analyze("whole").path)
     for at in range(1, 1000, step):
@@ -99,7 +99,7 @@ def test_an_unfinished_run_is_never_verified(analyze, tmp_path, monkeypatch):
     assert run.verify() and refused > 4
 
 
-@steps(131, 20)
+@steps(181, 20)
 def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp_path, monkeypatch, step):
     """Tables of an earlier command stay as they were, whenever the later one is killed."""
     analyze("whole")
@@ -116,7 +116,7 @@ def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp
         shutil.rmtree(tmp_path / "killed")
 
 
-@steps(151, 20)
+@steps(211, 20)
 def test_a_killed_addition_to_a_run_changes_no_bit(analyze, tmp_path, monkeypatch, step):
     def add(name):
         return fs.analyze(["b=test_resnet@random"], into=tmp_path / name)

@@ -73,7 +73,7 @@ def test_which_model_and_which_sample_is_which(rng):
     assert mmd2_difference(*wide[2:], *wide[:2])[0].ci_high < 0
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.6])
+@pytest.mark.parametrize("shift", [0.0, pytest.param(0.6, marks=pytest.mark.slow)])
 def test_equal_gaps_keep_the_level(rng, shift):
     p_mmd, p_frechet = [], []
     for _ in range(150):

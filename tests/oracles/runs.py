@@ -1,5 +1,6 @@
 """What a run holds, read and computed without the package; what two runs of a command have in common."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -7,6 +8,17 @@ from pathlib import Path
 import numpy as np
 
 TIMES = {"provenance.json", "report.html", "hashes.json", ".lock"}  # hold times
+
+
+def draw_few_figures(patch):
+    """Let runs draw their first figure alone, as a coarse PNG, while the patch of pytest holds."""
+    from featurespace.plots import all as every
+
+    whole = every.figures
+    patch.setattr(every, "figures", lambda tables: itertools.islice(whole(tables), 1))
+    patch.setattr("featurespace.run.FIGURE_FORMATS", ("png",))
+    patch.setattr("featurespace.run.FIGURE_DPI", 50)
+    patch.setattr("featurespace.viewing.SHOWN", 2)
 
 
 def contents(folder):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from oracles.runs import draw_few_figures
 
 import featurespace as fs
 from featurespace.errors import FeaturespaceError
@@ -24,7 +25,9 @@ def run(tmp_path_factory, two_domains):
         specs.append(f"{label}=test_resnet@{root / label}.pth")
     options = {"image_size": 32, "layers": "stages", "control": False, "only": "similarity,probe,gap,geometry"}
     data = [f"{label}={manifest}" for label, manifest in zip("de", two_domains)]
-    return fs.analyze(specs, data, root / "run", arms=ARMS, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_few_figures(patch)
+        return fs.analyze(specs, data, root / "run", arms=ARMS, **options)
 
 
 def arms_of(run, **chosen):

@@ -56,7 +56,9 @@ def test_two_steps(tmp_path, four, method, arch, precision):
     assert not [name for name in unmoved if before.get_parameter(name).ndim > 1], unmoved[:5]
 
 
-@pytest.mark.parametrize("arch", SIZES)
+@pytest.mark.parametrize(
+    "arch", [pytest.param(arch, marks=[pytest.mark.slow] * (arch in ("convnext_tiny", "resnet50"))) for arch in SIZES]
+)
 def test_pretrained_then_finetuned_then_loaded_for_an_analysis(tmp_path, four, arch):
     size = SIZES[arch]
     shared = {

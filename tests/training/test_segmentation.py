@@ -75,6 +75,7 @@ def test_it_finds_discs_and_squares(discs, changes):
     assert model.arch == "test_resnet" and model.weights_hash != model.manifest["parent"]["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_sixteen_masks_are_learnt_by_heart(discs):
     table = pd.read_csv(discs / "m.csv").iloc[:16].drop(columns="group")
     table["mask"] = np.random.default_rng(1).permutation(table["mask"])  # of other images
