@@ -67,6 +67,21 @@ def test_nifti_equals_nibabel_in_every_orientation(tmp_path, order):
     np.testing.assert_array_equal(read, nibabel.as_closest_canonical(again).get_fdata())
 
 
+def test_values_and_spacing_are_those_of_monai(tmp_path):
+    from monai.transforms import LoadImage, Orientation
+
+    write_series(tmp_path / "series", order=[2, 0, 3, 1])
+    affine = np.array([[0.0, -2.0, 0.0, 5.0], [1.5, 0.0, 0.0, -7.0], [0.0, 0.0, -3.0, 2.0], [0.0, 0.0, 0.0, 1.0]])
+    values = np.random.default_rng(3).normal(size=(4, 5, 6)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "x.nii.gz")
+    for path, reader in ((tmp_path / "series", "PydicomReader"), (tmp_path / "x.nii.gz", "NibabelReader")):
+        image = LoadImage(reader=reader, image_only=True, ensure_channel_first=True)(path)
+        turned = Orientation("RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(image)
+        read, spacing = read_volume(path)
+        np.testing.assert_array_equal(read, np.asarray(turned[0]))
+        np.testing.assert_allclose(spacing, np.asarray(turned.pixdim), rtol=1e-6)
+
+
 def test_each_time_point_of_four_axes_is_a_volume(tmp_path):
     values = np.random.default_rng(3).normal(size=(4, 5, 3, 2)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "bold.nii")
