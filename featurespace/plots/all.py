@@ -41,13 +41,12 @@ def figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
 
 def _of_runs(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
     colours = pretraining_colours(tables["runs"]["pretraining"])
-    comparison = tables["comparison"]
-    for name, figure in pairwise_pages(comparison):
-        yield Drawn(f"pairwise_{safe_name(name)}", figure, comparison)
+    for name, figure, rows in pairwise_pages(tables["comparison"]):
+        yield Drawn(f"pairwise_{safe_name(name)}", figure, rows)
     summary = tables["runs_summary"]
     scores = summary[~summary["metric"].str.startswith(PREFIX)]  # times have a figure of their own
-    for name, figure in score_pages(scores, tables["runs"]):
-        yield Drawn(f"scores_{safe_name(name)}", figure, scores)
+    for name, figure, rows in score_pages(scores, tables["runs"]):
+        yield Drawn(f"scores_{safe_name(name)}", figure, rows)
     if "time_to_convergence" in tables:
         times = tables["time_to_convergence"]
         yield Drawn("time_to_convergence", convergence_bars(times, colours), times)

@@ -32,12 +32,12 @@ TITLE_CHARACTER_MM = 1.4
 BETTER_WORSE = "RdBu"  # blue: the row is better, red: worse; told apart with every common colour vision
 
 
-def pairwise_pages(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the matrices of each page, one panel a task and metric."""
+def pairwise_pages(table: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+    """Yield the name, the matrices and the rows of each page, one panel a task and metric."""
     wide, high = _size(table)
     panels = max(1, int(PAGE_MM // wide)) * max(1, int((HEIGHT_MM - BAR_MM) // high))
     for _, name, rows in pages(table, panels=min(PANELS, panels)):
-        yield name, pairwise_matrices(rows)
+        yield name, pairwise_matrices(rows), rows
 
 
 def _size(table: pd.DataFrame) -> tuple[float, float]:

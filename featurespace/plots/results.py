@@ -29,11 +29,11 @@ def pretraining_colours(names: Iterable[str]) -> dict[str, str]:
     return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(dict.fromkeys(names))}
 
 
-def score_pages(summary: pd.DataFrame, runs: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the bar charts of each page, one panel a task and metric."""
+def score_pages(summary: pd.DataFrame, runs: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+    """Yield the name, the bar charts and the rows of each page, one panel a task and metric."""
     colours = pretraining_colours(runs["pretraining"])
     for experiment, name, rows in pages(summary):
-        yield name, score_bars(rows, runs[runs["experiment"] == experiment], colours)
+        yield name, score_bars(rows, runs[runs["experiment"] == experiment], colours), rows
 
 
 @styled

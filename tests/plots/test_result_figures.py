@@ -110,14 +110,19 @@ def test_a_pretraining_has_one_colour_in_every_figure():
     assert bars == [to_hex(colours[name]) for name in NAMES[1]] and lines == {
         name: to_hex(c) for name, c in colours.items()
     }
-    part = dict(score_pages(summary_table(runs, CONFIG), runs))["E1"].axes[0]
+    part = next(score_pages(summary_table(runs, CONFIG), runs))[1].axes[0]
     assert [to_hex(patch.get_facecolor()) for patch in part.patches] == bars
 
 
 def test_many_tasks_go_on_pages():
     runs = runs_of(["A", "B"], tasks=[f"task {n}" for n in range(14)])
-    assert [name for name, _ in pairwise_pages(comparison_table(runs, CONFIG))] == ["E1_1", "E1_2", "E1_3"]
-    assert [name for name, _ in score_pages(summary_table(runs, CONFIG), runs)] == ["E1_1", "E1_2", "E1_3"]
+    assert [name for name, *_ in pairwise_pages(comparison_table(runs, CONFIG))] == ["E1_1", "E1_2", "E1_3"]
+    found = list(score_pages(summary_table(runs, CONFIG), runs))
+    assert [name for name, *_ in found] == ["E1_1", "E1_2", "E1_3"]
+    assert all(
+        rows.groupby(["task", "metric"]).ngroups == len(figure.axes) or name == "E1_3" for name, figure, rows in found
+    )
+    assert sum(len(rows) for *_, rows in found) == len(summary_table(runs, CONFIG))
 
 
 def test_the_first_metric_of_a_task_is_chosen():
