@@ -200,7 +200,7 @@ def _predict(
     _write(config, "prediction", table)
     for _, row in table[table["value"].notna()].iterrows():
         progress.say(
-            f"{row['experiment']}, {row['task']}: {row['score']} of the start: {row['verdict']} (finetuned accuracy, weighted tau "
+            f"{row['experiment']}, {row['task']}, predicted by {row['score']}: {row['verdict']} (finetuned accuracy, weighted tau "
             f"{row['value']:.2f}, p = {row['p_value']:.3f}, {row['n']} starts)"
         )
 

@@ -17,7 +17,7 @@ from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.few_shot import accuracy_by_shots
 from featurespace.plots.pairwise import pairwise_pages
 from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_pages
-from featurespace.plots.similarity import corresponding_rows, similarity_by_layer, similarity_heatmap
+from featurespace.plots.similarity import corresponding_rows, heatmap_pairs, similarity_by_layer, similarity_heatmap
 from featurespace.plots.trajectory import steps_of, trajectory, trajectory_rows
 from featurespace.plots.weights import reuse_by_layer, uniqueness_by_layer
 from featurespace.tables.convergence_time import PREFIX
@@ -67,7 +67,8 @@ def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
     if (similarity := _filled(tables, "similarity")) is not None:
         if layers["model"].nunique() > 1:
             yield Drawn("cka_by_layer", similarity_by_layer(similarity, layers), corresponding_rows(similarity, layers))
-        cka = similarity[similarity["metric"] == "cka_debiased"]
+        cka, pairs = similarity[similarity["metric"] == "cka_debiased"], set(heatmap_pairs(layers))
+        cka = cka[[pair in pairs for pair in zip(cka["model_a"], cka["model_b"])]]
         for data in dict.fromkeys(similarity["data"]):
             figure = similarity_heatmap(similarity, layers, data=data)
             yield Drawn(f"cka_heatmap_{safe_name(data)}", figure, cka[cka["data"] == data])

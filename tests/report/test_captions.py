@@ -38,6 +38,10 @@ def test_every_figure_of_a_run_comes_with_the_rows_that_it_shows(small_run):
         assert len(data), name
         assert small_run.figure_path(name, "txt").read_text(encoding="utf-8") == caption(name, data) + "\n"
         assert len(pd.read_csv(small_run.figure_path(name, "csv"))) == len(data)
+    squares = drawn["cka_heatmap_dark"]
+    assert set(zip(squares["model_a"], squares["model_b"])) == {
+        ("before", "before"), ("before", "after"), ("after", "after"), ("before", "untrained")
+    }  # fmt: skip
     line = drawn["cka_by_layer"]
     assert set(zip(line["model_a"], line["model_b"])) == {
         ("before", "after"),
