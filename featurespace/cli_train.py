@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,35 +26,35 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell sizes, steps,
 
 @app.command()
 def pretrain(
-    config: File, changes: Set = None, dry_run: DryRun = False, quiet: arguments.Quiet = False,
-    verbose: arguments.Verbose = False, json_output: arguments.Json = False,
+    config: File, changes: Set = None, trust: arguments.Trust = False, dry_run: DryRun = False,
+    quiet: arguments.Quiet = False, verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Pretrain a network on images by a method such as SimCLR, and write its checkpoint."""
     from featurespace.training.pretrain import plan_pretraining
-    from featurespace.training.pretrain import pretrain as job
+    from featurespace.training.pretrain import pretrain as train
     from featurespace.training.settings import PretrainConfig
 
     progress = arguments.make_progress(quiet=quiet or json_output, verbose=verbose)
-    _do(plan_pretraining if dry_run else job, PretrainConfig, config, changes, progress, json_output=json_output)
+    job = partial(plan_pretraining if dry_run else train, trust=trust, progress=progress)
+    _do(job, PretrainConfig, config, changes, json_output=json_output)
 
 
 @app.command()
 def finetune(
-    config: File, changes: Set = None, dry_run: DryRun = False, quiet: arguments.Quiet = False,
-    verbose: arguments.Verbose = False, json_output: arguments.Json = False,
+    config: File, changes: Set = None, trust: arguments.Trust = False, dry_run: DryRun = False,
+    quiet: arguments.Quiet = False, verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
     """Finetune a network for a task, test it once, and write its checkpoint and its rows of the runs table."""
-    from featurespace.training.finetune import finetune as job
+    from featurespace.training.finetune import finetune as train
     from featurespace.training.finetune import plan_finetuning
     from featurespace.training.settings import FinetuneConfig
 
     progress = arguments.make_progress(quiet=quiet or json_output, verbose=verbose)
-    _do(plan_finetuning if dry_run else job, FinetuneConfig, config, changes, progress, json_output=json_output)
+    job = partial(plan_finetuning if dry_run else train, trust=trust, progress=progress)
+    _do(job, FinetuneConfig, config, changes, json_output=json_output)
 
 
-def _do(
-    job: Callable[..., Any], schema: Any, config: Path, changes: list[str] | None, progress: Any, *, json_output: bool
-) -> None:  # fmt: skip
+def _do(job: Callable[[Any], Any], schema: Any, config: Path, changes: list[str] | None, *, json_output: bool) -> None:
     """Call a job with the configuration of a file, and print the checkpoint it wrote or the plan it made."""
     import json
     from dataclasses import asdict
@@ -61,7 +62,7 @@ def _do(
     from featurespace.yaml_files import checked, to_yaml, with_changes
 
     settings = checked(schema, with_changes(config, schema, changes or ()))
-    result = job(settings, progress=progress)
+    result = job(settings)
     if isinstance(result, Path):
         typer.echo(json.dumps({"checkpoint": str(result)}) if json_output else result)
         return

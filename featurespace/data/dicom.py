@@ -53,7 +53,7 @@ def read_frames(path: str) -> list[Frame]:
     NotUsed
         it holds no image, is truncated, or declares more than its file can hold
     """
-    needed("pydicom", "reading DICOM")
+    needed("reading DICOM", "monai", "pydicom")
     size = file_size(path)
     header, syntax, before = _header(path)
     kind = str(header.get("Modality") or "of unknown modality")[:16]

@@ -63,8 +63,9 @@ class DicomPixels:
 
 def _read(path: str) -> Any:
     import pydicom
+    from monai.data.image_reader import PydicomReader
 
-    header = pydicom.dcmread(path, force=True)
+    header: Any = PydicomReader(force=True).read(path)
     if "TransferSyntaxUID" not in header.file_meta:  # a file without preamble
         implicit, little = header.original_encoding
         header.file_meta.TransferSyntaxUID = pydicom.uid.UID(

@@ -1,9 +1,10 @@
-"""NIfTI volumes, through nibabel, and volumes in NumPy files."""
+"""NIfTI volumes, through MONAI and nibabel, and volumes in NumPy files."""
 
 from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def nifti_scans(root: str, relative: str) -> list[Scan]:
     NotUsed
         it is no NIfTI volume, is truncated, or declares more than its file can hold
     """
-    needed("nibabel", "reading NIfTI")
+    needed("reading NIfTI", "monai", "nibabel")
     import nibabel
 
     path = os.path.join(root, relative)
@@ -80,9 +81,11 @@ class NiftiPixels:
 
     def __call__(self) -> np.ndarray:
         """Return the values."""
-        import nibabel
+        from monai.data.image_reader import NibabelReader
 
-        image: Any = nibabel.load(self.path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of spacings that the header tells twice; the affine counts
+            image: Any = NibabelReader().read(self.path)
         time = self.time
         cut = (...,) if time is None else (slice(None),) * 3 + ((0, time) if len(image.shape) == 5 else (time,))
         values = np.asarray(image.dataobj[cut])

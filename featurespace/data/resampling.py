@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -92,29 +93,28 @@ def resampled(values: np.ndarray, spacing: Spacing, asked: Spacing, *, nearest: 
 
     The volume keeps its middle, and its edges where a whole number of new voxels fills it; beyond the middle of the outermost
     voxels values are constant. Values are not smoothed first, so a much coarser grid picks single voxels. What is NaN has no
-    weight: a new voxel is NaN where the nearest old one is, and elsewhere between those that are not.
+    weight: a new voxel is NaN where the nearest old one is, and elsewhere between those that are not. SciPy computes it in float64;
+    MONAI's ``SpatialResample`` gives the same grid, but in float32 only (2e-5 off) and NaN wherever one is near.
 
     Parameters
     ----------
     spacing, asked : of x, y, z in mm; an axis of one voxel stays as it is
     nearest : take the nearest voxel, as masks need
     """
+    from scipy.ndimage import affine_transform
+
     counts = resampled_shape(values.shape[:3], spacing, asked)
-    for axis in range(3):
-        if not _is_same(values.shape[axis], spacing[axis], asked[axis]):
-            values = _along(values, axis, counts[axis], asked[axis] / spacing[axis], nearest)
-    return values
-
-
-def _along(values: np.ndarray, axis: int, count: int, step: float, nearest: bool) -> np.ndarray:
-    last = values.shape[axis] - 1
-    places = np.clip((np.arange(count) - (count - 1) / 2) * step + last / 2, 0, last)
-    closest = values.take(np.floor(places + 0.5).astype(int), axis)
+    steps, starts = np.ones(values.ndim), np.zeros(values.ndim)
+    for axis, (old, new, own, other) in enumerate(zip(values.shape, counts, spacing, asked)):
+        steps[axis] = 1.0 if _is_same(old, own, other) else other / own
+        starts[axis] = (old - 1) / 2 - (new - 1) / 2 * steps[axis]
+    if (steps == 1).all():
+        return values
+    on_grid = partial(
+        affine_transform, values, steps, starts, output_shape=(*counts, *values.shape[3:]), mode="nearest"
+    )
     if nearest:
-        return closest
-    below = np.floor(places).astype(int)
-    above = np.minimum(below + 1, last)
-    part = (places - below).astype(values.dtype).reshape([-1 if each == axis else 1 for each in range(values.ndim)])
-    low, high = values.take(below, axis), values.take(above, axis)
-    between = low + part * (high - low)
-    return np.where(np.isnan(between), closest, between)
+        return on_grid(order=0)
+    between = on_grid(order=1)
+    missing = np.isnan(between)
+    return np.where(missing, on_grid(order=0), between) if missing.any() else between

@@ -133,14 +133,15 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}"
 
 
-def needed(package: str, what: str) -> None:
-    """Raise FeaturespaceError where a package of the extra ``medical`` is not installed."""
+def needed(what: str, *packages: str) -> None:
+    """Raise FeaturespaceError where one of the packages of the extra ``medical`` is not installed."""
     from importlib.util import find_spec
 
     from featurespace.errors import needs_extra
 
-    if find_spec(package) is None:
-        raise needs_extra(what, package, "medical")
+    for package in packages:
+        if find_spec(package) is None:
+            raise needs_extra(what, package, "medical")
 
 
 def file_size(path: str | Path) -> int:

@@ -43,11 +43,15 @@ MAIN = {"multiclass": multiclass.MAIN, "multilabel": multilabel.MAIN, "segmentat
 ANY = "any"  # in place of a label, where masks are the targets
 
 
-def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Path:
+def finetune(config: FinetuneConfig, *, trust: bool = False, progress: Progress | None = None) -> Path:
     """Train a network for a task on the training images; return the checkpoint written.
 
     The test images are looked at once, at the end, with the weights that ``test_with`` names; nothing is chosen by them.
     Beside the checkpoint lie curves.csv (a row an epoch), predictions.csv (a row a test image) and runs.csv.
+
+    Parameters
+    ----------
+    trust : let a checkpoint to start from that cannot be read otherwise run the code in it; its layout then says so
 
     Raises
     ------
@@ -56,7 +60,7 @@ def finetune(config: FinetuneConfig, *, progress: Progress | None = None) -> Pat
         images, a directory that holds another training
     """
     progress = progress or Progress()
-    prepared = _prepare(config, progress)
+    prepared = _prepare(config, progress, trust=trust)
     return directory.made(config, partial(_train, prepared, config, progress), progress)
 
 
@@ -77,9 +81,9 @@ def _train(prepared: _Prepared, config: FinetuneConfig, progress: Progress, file
     write_checkpoint(file, module.network_state(), _manifest(config, prepared, metrics, rows[-1]["loss"]))
 
 
-def plan_finetuning(config: FinetuneConfig, *, progress: Progress | None = None) -> TrainingPlan:
+def plan_finetuning(config: FinetuneConfig, *, trust: bool = False, progress: Progress | None = None) -> TrainingPlan:
     """Return what `finetune` will take, without training or writing anything; raises what it would raise at its start."""
-    prepared = _prepare(config, progress or Progress())
+    prepared = _prepare(config, progress or Progress(), trust=trust)
     return plan_training(prepared.module, prepared.batches, config)
 
 
@@ -96,7 +100,7 @@ class _Prepared:
     test: np.ndarray
 
 
-def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
+def _prepare(config: FinetuneConfig, progress: Progress, *, trust: bool = False) -> _Prepared:
     engine.check_processes(config)
     set_threads(config.threads)
     data = open_data(config.data)
@@ -116,7 +120,7 @@ def _prepare(config: FinetuneConfig, progress: Progress) -> _Prepared:
             f"data set {data.name!r} has no validation images to choose by (split val); write test_with: last"
         )
     directory.refuse_small(len(train), config)
-    start, network = _network(config, len(task.classes))
+    start, network = _network(config, len(task.classes), trust=trust)
     chosen = np.concatenate([train, validation, test])
     used = data.subset(chosen)
     pixels = training_pixels([used], start.preprocessing, config, whole=config.min_scale == 1)
@@ -138,8 +142,8 @@ def _task(data: ImageData, train: np.ndarray, config: FinetuneConfig) -> Task:
     return kind(data.samples["label"].iloc[train], data.name, config.no_label)
 
 
-def _network(config: FinetuneConfig, classes: int) -> tuple[Model, nn.Module]:
-    spec = parse_model_spec(config.model, bare=True)
+def _network(config: FinetuneConfig, classes: int, *, trust: bool) -> tuple[Model, nn.Module]:
+    spec = replace(parse_model_spec(config.model, bare=True), trust=trust)
     start = load_model(spec, seed=config.seed, image_size=config.image_size)
     if config.mode == "scratch":
         random = parse_model_spec(f"{spec.label}={start.arch}@random")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,15 @@ from featurespace.training.plan import TrainingPlan, plan_training
 from featurespace.training.settings import PretrainConfig
 
 
-def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Path:
+def pretrain(config: PretrainConfig, *, trust: bool = False, progress: Progress | None = None) -> Path:
     """Train a backbone by a method on one or several data sets; return the checkpoint written.
 
     Images whose split is val or test take no part in the training. A directory with the state of the same training goes
     on; one with a finished checkpoint of it is left as it is.
+
+    Parameters
+    ----------
+    trust : let a checkpoint to start from that cannot be read otherwise run the code in it; its layout then says so
 
     Raises
     ------
@@ -46,7 +50,7 @@ def pretrain(config: PretrainConfig, *, progress: Progress | None = None) -> Pat
         a directory that holds another training
     """
     progress = progress or Progress()
-    prepared = _prepare(config, progress)
+    prepared = _prepare(config, progress, trust=trust)
     return directory.made(config, partial(_train, prepared, config, progress), progress)
 
 
@@ -59,9 +63,9 @@ def _train(prepared: _Prepared, config: PretrainConfig, progress: Progress, file
         write_checkpoint(file, state, _manifest(config, prepared.model, prepared.data, rows[-1]))
 
 
-def plan_pretraining(config: PretrainConfig, *, progress: Progress | None = None) -> TrainingPlan:
+def plan_pretraining(config: PretrainConfig, *, trust: bool = False, progress: Progress | None = None) -> TrainingPlan:
     """Return what `pretrain` will take, without training or writing anything; raises what it would raise at its start."""
-    prepared = _prepare(config, progress or Progress())
+    prepared = _prepare(config, progress or Progress(), trust=trust)
     return plan_training(prepared.module, prepared.batches, config)
 
 
@@ -73,7 +77,7 @@ class _Prepared:
     module: PretrainingMethod
 
 
-def _prepare(config: PretrainConfig, progress: Progress) -> _Prepared:
+def _prepare(config: PretrainConfig, progress: Progress, *, trust: bool = False) -> _Prepared:
     engine.check_processes(config)
     threads = set_threads(config.threads)
     data, targets, classes = _training_images(open_all(list(config.data)))
@@ -82,7 +86,8 @@ def _prepare(config: PretrainConfig, progress: Progress) -> _Prepared:
     if method.needs_labels:
         _refuse_unlabelled(data, targets, classes, config)
     directory.refuse_small(sum(map(len, data)), config)
-    model = load_model(parse_model_spec(config.model, bare=True), seed=config.seed, image_size=config.image_size)
+    spec = replace(parse_model_spec(config.model, bare=True), trust=trust)
+    model = load_model(spec, seed=config.seed, image_size=config.image_size)
     pixels = training_pixels(data, model.preprocessing, config)
     progress.detail(f"{threads} threads of torch, {pixels.workers} that read; decoded images: {pixels.kept}")
     order = Order(pixels.sizes, config.batch_size, seed=config.seed, weights=config.weights, parts=config.accumulate)

@@ -20,7 +20,7 @@ from featurespace.training.finetune import finetune, plan_finetuning
 from featurespace.training.noise import noisy
 from featurespace.training.settings import FinetuneConfig, Noise
 from featurespace.training.tasks.multilabel import Multilabel
-from featurespace.yaml_files import checked
+from featurespace.yaml_files import checked, to_yaml
 
 
 def config(tmp_path, manifest, **changes):
@@ -390,3 +390,23 @@ def test_predictions_of_two_trainings_tell_who_knows_what(tmp_path, two_domains)
     assert shares.loc["seed0", "value"] + shares.loc["seed0 + seed1", "value"] == pytest.approx(accuracy[0])
     assert shares.loc["seed1", "value"] + shares.loc["seed0 + seed1", "value"] == pytest.approx(accuracy[1])
     assert set(shares["n"]) == {24} and set(shares["unit"]) == {"group"} and len(tables["error_consistency"]) == 1
+
+
+class Touches:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_start_that_needs_code_is_refused_and_read_where_trusted(tmp_path, two_domains):
+    weights = load_model(parse_model_spec("test_resnet@random")).network.state_dict()
+    torch.save({"model": weights, "extra": Touches(tmp_path / "ran")}, tmp_path / "a.pt")
+    named = {"model": f"start=test_resnet@{tmp_path / 'a.pt'}", "epochs": 1}
+    file = tmp_path / "finetune.yaml"
+    file.write_text(to_yaml(config(tmp_path, two_domains[0], **named)))
+    refused = CliRunner().invoke(app, ["train", "finetune", str(file), "--dry-run"])
+    assert refused.exit_code != 0 and "--trust" in str(refused.exception) and not (tmp_path / "ran").exists()
+    trusted = CliRunner().invoke(app, ["train", "finetune", str(file), "--dry-run", "--trust"])
+    assert trusted.exit_code == 0 and (tmp_path / "ran").exists()
