@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
 
 from featurespace import overlap, provenance
 from featurespace.config import AnalyzeConfig, extended, make_config, read_config
@@ -24,6 +21,7 @@ from featurespace.inputs import (
     refuse_run_among_images,
     with_controls,
 )
+from featurespace.measuring import write_tables
 from featurespace.options import DISTANCES
 from featurespace.progress import Progress
 from featurespace.run import Run, load
@@ -80,6 +78,7 @@ def analyze(
     Cost: one forward pass per (model, data), then statistics that are small beside it.
     """
     from featurespace.report.write import draw_figures
+    from featurespace.tables.sampling import sampled
     from featurespace.viewing import draw_inputs, write_thumbnails
 
     progress = progress or Progress()
@@ -91,14 +90,15 @@ def analyze(
             refuse_run_among_images(run, inputs)
         run.begin(progress.started, to_yaml(config))  # only now: a missing file must not cost the finished report
         inputs, stores = extract_all(run, config, inputs, progress)
-        pixels = raw_pixels(inputs, stores, progress) if "probe" in config.analyses else {}
+        probed = sampled(stores, "probe", seed=config.seed)
+        pixels = raw_pixels(inputs, probed, progress) if "probe" in config.analyses else {}
         for name in run.forget_other_tables(stores.key()):
             progress.tell(f"table {name!r} was not what an earlier command wrote and is taken away")
         with progress.stage("leakage"):
             for name, table in overlap.recalled(inputs.images, inputs.hashes, stores.memo, progress).items():
                 run.write_table(name, table)
         with limited_threads(inputs.threads):
-            _write_tables(run, config, stores, pixels, inputs.models, progress)
+            write_tables(run, config, stores, pixels, inputs.models, progress)
         progress.detail(f"statistics: {stores.memo.made} results computed, {stores.memo.recalled} used again")
         stores.memo.forget_unused({LEAKAGE, *(kind for analysis in config.analyses for kind in MEMORIES[analysis])})
         with progress.stage("figures"):
@@ -153,91 +153,6 @@ def _difference(run: Run, config: AnalyzeConfig) -> str | None:
     except (FeaturespaceError, ValueError):
         return "its config.yaml cannot be read"
     return differences(earlier, config.identity()) or None
-
-
-def _write_tables(
-    run: Run,
-    config: AnalyzeConfig,
-    stores: Stores,
-    pixels: dict[str, np.ndarray],
-    models: Sequence[Model | FeatureTable],
-    progress: Progress,
-) -> None:
-    from featurespace.features.table import FeatureTable
-    from featurespace.tables.arms import ANALYSIS, arms_table
-    from featurespace.tables.classes import classes_table
-    from featurespace.tables.differences import with_holm
-    from featurespace.tables.embedding import embedding_tables
-    from featurespace.tables.models import layers_table, match_table
-    from featurespace.tables.probe import probe_tables
-    from featurespace.tables.similarity import similarity_tables
-    from featurespace.tables.verdicts import verdicts_table
-
-    networks = [model for model in models if not isinstance(model, FeatureTable)]
-    run.write_table("layers", layers_table(stores, steps=config.steps or ()))
-    run.write_table("match", match_table(networks))
-    run.write_table("classes", classes_table(stores))
-    differences: list[dict] = []
-    about: dict[str, Any] = {"seed": config.seed, "progress": progress}
-    makers: dict[str, tuple[str, Callable[[], tuple[dict[str, pd.DataFrame], list[dict]]]]] = {
-        "similarity": ("similarity", lambda: similarity_tables(stores, measures=config.measures, **about)),
-        "probe": ("probes", lambda: probe_tables(stores, pixels, **about)),
-        "gap": ("domain gap", lambda: _gap(stores, config, progress)),
-        "geometry": ("geometry", lambda: _geometry(stores, config, progress)),
-        "weights": ("weights", lambda: (_weights(stores, networks, progress), [])),
-    }
-    for analysis, (stage, make) in makers.items():
-        if analysis in config.analyses:
-            with progress.stage(stage):
-                tables, tested = make()
-                for name, table in tables.items():
-                    run.write_table(name, table)
-                differences += tested
-    if set(config.analyses) - {"embedding", "weights"}:
-        run.write_table("differences", _with_earlier(run, with_holm(differences), config.analyses))
-        if stores.arms:
-            between_arms = [row for row in differences if row["analysis"] == ANALYSIS]
-            run.write_table("arms", arms_table(between_arms, run.tables.get("arms"), config.analyses))
-    if "embedding" in config.analyses:
-        with progress.stage("embedding"):
-            for name, table in embedding_tables(stores, seed=config.seed, progress=progress).items():
-                run.write_table(name, table)
-    run.write_table("verdicts", verdicts_table(run.tables))
-
-
-def _gap(stores: Stores, config: AnalyzeConfig, progress: Progress) -> tuple[dict[str, pd.DataFrame], list[dict]]:
-    from featurespace.tables.gap import gap_tables
-    from featurespace.tables.gap_influence import gap_influence_table
-
-    tables, tested = gap_tables(stores, seed=config.seed, distances=config.distances, progress=progress)
-    return {**tables, "gap_influence": gap_influence_table(stores, progress=progress)}, tested
-
-
-def _geometry(stores: Stores, config: AnalyzeConfig, progress: Progress) -> tuple[dict[str, pd.DataFrame], list[dict]]:
-    from featurespace.tables.geometry import geometry_tables
-
-    table, tested = geometry_tables(stores, seed=config.seed, properties=config.properties, progress=progress)
-    return {"geometry": table}, tested
-
-
-def _weights(stores: Stores, networks: Sequence[Model], progress: Progress) -> dict[str, pd.DataFrame]:
-    from featurespace.tables.weights import weights_table
-
-    about: dict[str, Any] = {"controls": stores.controls, "arms": stores.arms}
-    table = weights_table(networks, memo=stores.memo, progress=progress, **about)
-    return {"weights": table} if len(table) else {}
-
-
-def _with_earlier(run: Run, table: pd.DataFrame, made: tuple[str, ...]) -> pd.DataFrame:
-    """Keep the differences of analyses that an earlier command with the same features made and this one does not."""
-    from featurespace.tables.arms import ANALYSIS as ARMS
-
-    if "differences" not in run.tables:
-        return table
-    earlier = run.tables["differences"]
-    again = {*made, *([ARMS] if "probe" in made else [])}
-    kept = earlier[~earlier["analysis"].isin(again)]
-    return pd.concat([kept, table], ignore_index=True) if len(kept) else table
 
 
 def _write_records(

@@ -83,7 +83,7 @@ def recalled(
 
     Images are compared where no data set has more than `MOST`.
     """
-    from featurespace.tables.data_schemas import SCHEMAS
+    from featurespace.tables.data_schemas import LEAKAGE, LEAKAGE_PAIRS
     from featurespace.tables.leakage import leakage_sentences
     from featurespace.tables.memo import Result
     from featurespace.tables.schema import validate
@@ -104,8 +104,10 @@ def recalled(
 
     rows = memo.recall("leakage", {"data": hashes, "images": images}, make).rows
     tables = {
-        name: validate([{k: v for k, v in row.items() if k != "table"} for row in rows if row["table"] == name], schema)
-        for name, schema in SCHEMAS.items()
+        schema.name: validate(
+            [{k: v for k, v in row.items() if k != "table"} for row in rows if row["table"] == schema.name], schema
+        )
+        for schema in (LEAKAGE, LEAKAGE_PAIRS)
     }
     for sentence, shared in leakage_sentences(tables["leakage"]):
         if shared:

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "featurespace"
 ORDER = [
     {"errors", "options", "interrupts"},
     {"files", "seeding", "progress", "spreadsheets", "yaml_files"},
-    {"device", "record", "locking"},
+    {"device", "distributed", "record", "locking"},
     {"config", "provenance"},
     {"stats"},
     {"data"},
@@ -28,7 +28,7 @@ ORDER = [
     {"report"},
     {"plan"},
     {"inputs"},
-    {"viewing", "overlap"},
+    {"measuring", "overlap", "viewing"},
     {"analyze", "comparing", "exploration", "exporting", "indexing", "inspection"},
     {"studying"},
     {"demo", "extraction"},

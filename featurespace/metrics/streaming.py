@@ -12,26 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurespace.metrics.arrays import as_placed, magnitude
-from featurespace.metrics.places import Array, library, like, to_numpy, together, vecdot
+from featurespace.metrics.moments import Moments, hsic_of_moments, moments, parts_of
+from featurespace.metrics.places import Array, library, like, to_numpy, together
 from featurespace.stats.checks import check_counts
 from featurespace.stats.estimate import Estimate, too_few
 from featurespace.stats.resampling import jackknife_estimate
 
-
-class _Sums(NamedTuple):
-    """Sums over samples of shifted features z of all layers side by side, and of each layer's a = |z|^2."""
-
-    z: Array  # (D,)
-    zz: Array  # (D, D)
-    a: Array  # (L,)
-    aa: Array  # (L, L)
-    az: Array  # (L, D)
-
-    def minus(self, other: _Sums) -> _Sums:
-        return _Sums(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
-
-    def to_numpy(self) -> _Sums:
-        return _Sums(*map(to_numpy, self))
+ROUNDING = 16 * np.finfo(float).eps
+"""An own HSIC up to which a layer, scaled to a mean square length of 1, is constant; nothing above it is changed."""
 
 
 class StreamingCKA:
@@ -81,7 +69,7 @@ class StreamingCKA:
         self.n = 0
         self._unit = "sample"
         self._counts = np.zeros(blocks, dtype=np.int64)
-        self._sums: list[_Sums | None] = [None] * blocks
+        self._sums: list[Moments | None] = [None] * blocks
         self._shape: tuple[tuple[int, ...], ...] = ()  # widths of the layers of each model
         self._shift = np.empty(0)
         self._scale = np.empty(0)
@@ -136,19 +124,13 @@ class StreamingCKA:
         self._scale = np.repeat(factors, [X.shape[1] for X in layers])
 
     def _add(self, block: int, Z: Array) -> None:
-        norms = library(Z).stack([vecdot(Z[:, part], Z[:, part]) for part in self._parts()])
-        new = _Sums(Z.sum(axis=0), Z.T @ Z, norms.sum(axis=1), norms @ norms.T, norms @ Z)
-        known = self._sums[block]
-        if known is None:
-            self._sums[block] = new
-        else:
-            for mine, more in zip(known, new, strict=True):
-                mine += more
+        parts = self._parts()
+        new, known = moments(Z, Z, parts, parts), self._sums[block]
+        self._sums[block] = new if known is None else known.plus(new)
         self._counts[block] += len(Z)
 
     def _parts(self) -> list[slice]:
-        ends = np.cumsum([0, *(width for widths in self._shape for width in widths)])
-        return [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:])]
+        return parts_of([width for widths in self._shape for width in widths])
 
     def matrices(
         self, pairs: Sequence[tuple[int, int]] | None = None, *, level: float = 0.95
@@ -158,66 +140,56 @@ class StreamingCKA:
             raise ValueError(f"{self.n} samples were given; debiased CKA is defined from 4 samples on")
         filled = [each for each in self._sums if each is not None]
         counts = self._counts[self._counts > 0]
-        sums = _Sums(*(sum(each[1:], 1 * each[0]) for each in zip(*filled)))
+        sums = Moments(*(sum(each[1:], 1 * each[0]) for each in zip(*filled)))
         parts = self._parts()
-        value = _hsic(sums.to_numpy(), self.n, parts)
+        value = hsic_of_moments(sums.to_numpy(), self.n, parts, parts)
         reason = too_few(len(counts), self._unit) and f"{len(counts)} blocks, at least 5 needed: give smaller chunks"
         if not reason and self.n - counts.max() < 4:
             reason = "one block holds nearly all samples"
         left = [] if reason else zip(filled, counts)
-        without = [_hsic(sums.minus(each).to_numpy(), self.n - m, parts) for each, m in left]
+        without = [hsic_of_moments(sums.minus(each).to_numpy(), self.n - m, parts, parts) for each, m in left]
         places = np.split(np.arange(len(parts)), np.cumsum([len(widths) for widths in self._shape])[:-1])
         wanted = combinations_with_replacement(range(len(places)), 2) if pairs is None else pairs
+        about: Any = {"n": self.n, "unit": self._unit, "reason": reason, "level": level}
+        left_out = np.stack(without) if without else np.empty((0, *value.shape))
+
+        def estimate(a: int, b: int) -> Estimate | None:
+            hsic = [BlockHSIC(value[place], left_out[:, place[0], place[1]]) for place in ((a, b), (a, a), (b, b))]
+            return cka_of_blocks(*hsic, sizes=counts, same=a == b, **about)
+
         for i, j in wanted:
-            rows = [[self._estimate(a, b, value, without, counts, reason, level) for b in places[j]] for a in places[i]]
-            yield (i, j), rows
-
-    def _estimate(
-        self,
-        a: int,
-        b: int,
-        value: np.ndarray,
-        without: list[np.ndarray],
-        counts: np.ndarray,
-        reason: str,
-        level: float,
-    ) -> Estimate | None:
-        rounding = 16 * np.finfo(float).eps  # no epsilon, since nothing above it is changed
-        if min(value[a, a], value[b, b]) <= rounding:
-            return None
-        cka = 1.0 if a == b else float(value[a, b] / math.sqrt(value[a, a] * value[b, b]))
-        if not reason and any(min(each[a, a], each[b, b]) <= rounding for each in without):
-            reason = "features are constant when one block is left out"
-        if reason:
-            count = len(counts)
-            return Estimate.without_interval(cka, n=self.n, unit=self._unit, n_groups=count, reason=reason, level=level)
-        leave_out = [each[a, b] / math.sqrt(each[a, a] * each[b, b]) for each in without]
-        found = jackknife_estimate(cka, leave_out, n=self.n, sizes=counts, unit=self._unit, level=level)
-        kind = " of groups" if self._unit == "group" else ""
-        return replace(found, interval=f"jackknife over {len(counts)} blocks{kind}")
+            yield (i, j), [[estimate(a, b) for b in places[j]] for a in places[i]]
 
 
-def _hsic(sums: _Sums, n: int, parts: list[slice]) -> np.ndarray:
-    """Return the (L, L) unbiased HSIC of n samples, each layer's taken to a mean square length of 1.
+class BlockHSIC(NamedTuple):
+    """The HSIC of two layers, of all samples and without each block."""
 
-    With features centred, row sums of kernels without their diagonal are -a_i, so that |C|^2 and sums of a follow
-    from those of shifted features by the binomial theorem.
+    value: float
+    without: np.ndarray
+
+
+def cka_of_blocks(
+    between: BlockHSIC, first: BlockHSIC, second: BlockHSIC, *, sizes: np.ndarray, n: int, unit: str, same: bool = False,
+    reason: str = "", level: float = 0.95,
+) -> Estimate | None:  # fmt: skip
+    """Return the CKA of two layers with its jackknife over blocks, None where one of them is constant.
+
+    Parameters
+    ----------
+    between, first, second : HSIC of the two layers, and of each with itself, each scaled to a mean square length of 1
+    sizes : samples in each block
+    unit : what was assigned to blocks, ``"sample"`` or ``"group"``
+    same : whether both are one layer, whose CKA is 1
+    reason : why there is no interval; empty where there is one
     """
-    delta = sums.z / n
-    squares = np.array([delta[part] @ delta[part] for part in parts])
-    lengths = sums.a - n * squares
-    product = np.empty((len(parts), len(parts)))
-    aa = np.empty_like(product)
-    az = np.array([[row[part] @ delta[part] for part in parts] for row in sums.az])
-    for k, first in enumerate(parts):
-        for m, second in enumerate(parts[: k + 1]):
-            C = sums.zz[first, second]
-            aa[k, m] = sums.aa[k, m] - 2 * (az[k, m] + az[m, k]) + 4 * (delta[first] @ C @ delta[second])
-            C = C - np.outer(n * delta[first], delta[second])
-            product[k, m] = product[m, k] = np.vdot(C, C)
-            aa[k, m] += squares[m] * sums.a[k] + squares[k] * sums.a[m] - 3 * n * squares[k] * squares[m]
-            aa[m, k] = aa[k, m]
-    total = np.outer(lengths, lengths)
-    hsic = (product - aa + total / ((n - 1) * (n - 2)) - 2 * aa / (n - 2)) / (n * (n - 3))
-    moving = np.where(lengths > 0, lengths / n, 1.0)
-    return hsic / np.outer(moving, moving)
+    if min(first.value, second.value) <= ROUNDING:
+        return None
+    cka = 1.0 if same else float(between.value / math.sqrt(first.value * second.value))
+    if not reason and min(first.without.min(), second.without.min()) <= ROUNDING:
+        reason = "features are constant when one block is left out"
+    if reason:
+        return Estimate.without_interval(cka, n=n, unit=unit, n_groups=len(sizes), reason=reason, level=level)
+    leave_out = between.without / np.sqrt(first.without * second.without)
+    found = jackknife_estimate(cka, leave_out, n=n, sizes=sizes, unit=unit, level=level)
+    kind = " of groups" if unit == "group" else ""
+    return replace(found, interval=f"jackknife over {len(sizes)} blocks{kind}")

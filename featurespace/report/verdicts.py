@@ -74,6 +74,13 @@ def _groups_raise(row: Mapping) -> str:
     )
 
 
+def _sampled(row: Mapping) -> str:
+    return (
+        f"{row['metric']} are computed from {row['value']:,.0f} of {row['n']:,} images, drawn with the seed in proportion to label "
+        "and split: their n and intervals are those of the sample. CKA of all layer pairs takes all images."
+    )
+
+
 def _one_seed(row: Mapping) -> str:
     return (
         "Each model is one training run, so a difference between two of them may be one of seeds and not of how they were "
@@ -84,7 +91,7 @@ def _one_seed(row: Mapping) -> str:
 _SENTENCES = {
     "wide_interval": _wide_interval, "not_converged": _not_converged, "measures_disagree": _measures_disagree,
     "not_above_control": _not_above_control, "few_images": _few_images, "groups_raise": _groups_raise,
-    "one_seed": _one_seed,
+    "sampled": _sampled, "one_seed": _one_seed,
 }  # fmt: skip
 
 

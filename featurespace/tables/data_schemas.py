@@ -48,4 +48,12 @@ IMAGES = Schema(
     ("data", "sample"),
 )  # fmt: skip
 
-SCHEMAS = {schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS, CLASSES, ALIGNED_EMBEDDING, NEAREST, IMAGES)}
+SAMPLING = Schema(
+    "sampling",
+    {"analysis": "string", "what": "string", "about": "string", "data": "string", "n": "int64", "n_total": "int64"},
+    ("what", "data"),
+)
+
+SCHEMAS = {
+    schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS, CLASSES, ALIGNED_EMBEDDING, NEAREST, IMAGES, SAMPLING)
+}

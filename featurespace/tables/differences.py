@@ -15,6 +15,7 @@ from featurespace.stats.resampling import jackknife_estimate, resampling_units
 from featurespace.tables.arms import ANALYSIS, arm_rows, similarity_arm_rows
 from featurespace.tables.schema import DIFFERENCES, interval_columns, validate
 from featurespace.tables.stores import Stores, compared_layers, corresponding_layers
+from featurespace.tables.streamed import block_sizes, is_streamed
 
 FAMILY = ["analysis", "metric", "data", "a", "b"]  # Holm's correction is over the layers of one comparison
 
@@ -94,6 +95,9 @@ def _row(analysis: str, metric: str, data: str, key: dict, a: Estimate, b: Estim
 
 
 def _sizes(stores: Stores, data: str, n: int) -> np.ndarray | None:
+    if is_streamed(stores, data):
+        sizes = block_sizes(stores, data)
+        return sizes[sizes > 0]
     groups = stores.column(data, "group")
     return None if groups is None else np.bincount(resampling_units(groups, n)[0])
 

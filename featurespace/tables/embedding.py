@@ -15,6 +15,7 @@ from featurespace.progress import Progress
 from featurespace.tables.aligned import MIN_SAMPLES, NEIGHBOURS, TRUST_K, aligned_tables
 from featurespace.tables.data_schemas import ALIGNED_EMBEDDING, NEAREST
 from featurespace.tables.memo import Result
+from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import EMBEDDING, EMBEDDING_QUALITY, validate
 from featurespace.tables.stores import Stores
 
@@ -33,6 +34,7 @@ def embedding_tables(stores: Stores, *, seed: int, progress: Progress | None = N
     no UMAP, and the progress says so.
     """
     progress = progress or Progress()
+    stores = sampled(stores, "embedding", seed=seed)
     points: list[pd.DataFrame] = []
     quality: list[dict] = []
     aligned = aligned_tables(stores, seed=seed, progress=progress)

@@ -24,6 +24,7 @@ from featurespace.stats.permutation import max_t
 from featurespace.tables.distances import DISTANCES
 from featurespace.tables.gap_differences import gap_differences
 from featurespace.tables.memo import Result
+from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import DOMAIN_GAP, DOMAIN_GAP_BY_CLASS, interval_columns, validate
 from featurespace.tables.stores import Stores
 
@@ -47,6 +48,7 @@ def gap_tables(
     has its MMD² in the second table.
     """
     progress = progress or Progress()
+    stores = sampled(stores, "gap", seed=seed)
     pairs = list(combinations(stores.data, 2))
     jobs = [(a, b, model, layer) for a, b in pairs for model in stores.models for layer in stores.layers(model)]
     if not pairs:
@@ -131,7 +133,20 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> Result:
     # The same permutations and blocks for every model and layer.
     rng = seeding.child(seed, "permutation", *names)
     test = kernel_test(whole, rng=rng, permutations=PERMUTATIONS)
-    corrected = frechet_distance_corrected(X, Y, rng=seeding.child(seed, "blocks", *names), **groups)
+    counts = {"n_a": len(X), "n_b": len(Y)}
+    rows = [{"metric": "mmd2", **key, **counts, "p_value": test["p_value"], **interval_columns(estimate)}]
+    rows += _frechet_rows(sampled(stores, "frechet", seed=seed), key, seed=seed)
+    arrays = {"null": test["null"], "observed": np.array(test["value"]), "sizes": whole.sizes,
+              "count_x": np.array(whole.count_x)}  # fmt: skip
+    if estimate.leave_one_out is not None:
+        arrays["leave_outs"] = estimate.leave_one_out
+    return Result(rows, arrays)
+
+
+def _frechet_rows(stores: Stores, key: dict, *, seed: int) -> list[dict]:
+    (X, Y), groups = _sides(stores, key)
+    rng = seeding.child(seed, "blocks", key["data_a"], key["data_b"])
+    corrected = frechet_distance_corrected(X, Y, rng=rng, **groups)
     plain = {
         "value": frechet_distance(X, Y), "ci_low": None, "ci_high": None, "interval": "none: biased, see the corrected value",
         "level": None, "unit": corrected.unit, "n_groups": None,
@@ -140,16 +155,10 @@ def _gap_rows(stores: Stores, key: dict, *, seed: int) -> Result:
     interval = interval_columns(corrected)
     if min(len(X), len(Y)) < 2 * X.shape[1]:
         interval["interval"] += "; bias remains, because n is below twice the width"
-    rows = [
-        {"metric": "mmd2", **key, **counts, "p_value": test["p_value"], **interval_columns(estimate)},
+    return [
         {"metric": "frechet_distance", **key, **counts, "p_value": None, **plain},
         {"metric": "frechet_distance_corrected", **key, **counts, "p_value": None, **interval},
     ]
-    arrays = {"null": test["null"], "observed": np.array(test["value"]), "sizes": whole.sizes,
-              "count_x": np.array(whole.count_x)}  # fmt: skip
-    if estimate.leave_one_out is not None:
-        arrays["leave_outs"] = estimate.leave_one_out
-    return Result(rows, arrays)
 
 
 def _distance_rows(stores: Stores, key: dict, name: str, *, seed: int) -> Result:

@@ -25,6 +25,7 @@ from featurespace.stats.paired import paired_jackknife
 from featurespace.stats.resampling import resampling_units
 from featurespace.tables.arms import arm_rows
 from featurespace.tables.memo import Result
+from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import GEOMETRY, interval_columns, validate
 from featurespace.tables.stores import Stores, compared_layers
 
@@ -113,6 +114,7 @@ def geometry_tables(
     layers of a data set.
     """
     progress = progress or Progress()
+    stores = sampled(stores, "geometry", seed=seed)
     rows: list[dict] = []
     estimates: dict[tuple[str, str, str, str], Estimate] = {}
     failures: dict[str, list[str]] = {}

@@ -17,6 +17,7 @@ from featurespace.progress import Progress, shortened
 from featurespace.tables.differences import probe_differences
 from featurespace.tables.learning import learning_tables
 from featurespace.tables.memo import Result
+from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import PROBE, PROBE_BY_CLASS, interval_columns, validate
 from featurespace.tables.splits import Split, probe_split
 from featurespace.tables.stores import Stores
@@ -39,6 +40,7 @@ def probe_tables(
     out, and the progress says so.
     """
     progress = progress or Progress()
+    stores = sampled(stores, "probe", seed=seed)
     rows: list[dict] = []
     differences: list[dict] = []
     by_class: list[dict] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations_with_replacement
 
@@ -21,10 +21,17 @@ from featurespace.tables.corresponding import corresponding_rows
 from featurespace.tables.differences import cka_differences
 from featurespace.tables.memo import Result
 from featurespace.tables.pairs import pair_tables
+from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
+from featurespace.tables.streamed import is_streamed, streamed_matrices
 
 MIN_SAMPLES = 4  # Song's unbiased HSIC divides by n - 3
+MEMORY = 1 << 32
+"""Bytes that the features of models compared with each other take at once, unless two models take more."""
+
+Matrix = list[list[Estimate | None]]
+Problems = dict[str, str]  # by layer
 
 
 def similarity_tables(
@@ -56,8 +63,10 @@ def similarity_tables(
             if model_a != model_b:
                 between |= _estimates(model_a, model_b, result)
         differences += cka_differences(stores, data, between)
-        rows += corresponding_rows(stores, usable[data], data, measures=measures, seed=seed, progress=progress)
-    tables, between_groups = pair_tables(stores, usable, seed=seed, progress=progress)
+        few = sampled(stores, "measures", seed=seed)
+        rows += corresponding_rows(few, usable[data], data, measures=measures, seed=seed, progress=progress)
+    few = sampled(stores, "influence", seed=seed)
+    tables, between_groups = pair_tables(few, usable, seed=seed, progress=progress)
     similarity = validate(rows + between_groups, SIMILARITY)
     tables["scale"] = with_seeds(tables["scale"], similarity, stores)
     return {"similarity": similarity, **tables}, differences
@@ -79,46 +88,83 @@ def _cka_results(
     keys = {(a, b): {"a": stores.content(a, data), "b": stores.content(b, data), **stores.place()} for a, b in pairs}
     results = {pair: stores.memo.find("cka", keys[pair]) for pair in pairs}
     missing = [pair for pair in pairs if results[pair] is None]
+    make = streamed_matrices if is_streamed(stores, data) else _matrices
+    for pair, matrix, problems in make(stores, data, missing, progress) if missing else ():
+        usable = [[layer for layer in stores.layers(model) if layer not in problems[model]] for model in pair]
+        result = _pair_result(usable[0], usable[1], matrix, same=pair[0] == pair[1])
+        if pair[0] == pair[1]:
+            result.rows.extend(
+                {"layer_a": layer, "layer_b": layer, "problem": why} for layer, why in problems[pair[0]].items()
+            )
+        results[pair] = stores.memo.keep("cka", keys[pair], result)
+    return {pair: result for pair, result in results.items() if result is not None}
+
+
+def _matrices(
+    stores: Stores, data: str, pairs: list[tuple[str, str]], progress: Progress
+) -> Iterator[tuple[tuple[str, str], Matrix, dict[str, Problems]]]:
+    """Yield each pair of models with the CKA of all their usable layers, and the problems of the other layers.
+
+    Features are in memory of so many models at once as fit; those of two models always are.
+    """
     units = cka_units(stores.column(data, "group"), len(stores.samples(data)))
-    prepared, problems = {}, {}
-    for model in dict.fromkeys(each for pair in missing for each in pair):
-        prepared[model], problems[model] = _prepare(stores, model, data, units)
-    models = [model for model in prepared if prepared[model]]
-    wanted = [(models.index(a), models.index(b)) for a, b in missing if a in models and b in models]
-    total = sum(len(prepared[a]) * len(prepared[b]) for a, b in missing)
+    groups = _at_once(stores, data, list(dict.fromkeys(model for pair in pairs for model in pair)))
+    total = sum(len(stores.layers(a)) * len(stores.layers(b)) for a, b in pairs)
+    prepared: dict[str, dict[str, PreparedCKA]] = {}
+    problems: dict[str, Problems] = {}
     with progress.bar(f"CKA on {data}", total, "pairs") as advance:
-        for (i, j), matrix in cka_matrices([list(prepared[model].values()) for model in models], wanted):
-            pair = models[i], models[j]
-            result = _pair_result(list(prepared[pair[0]]), list(prepared[pair[1]]), matrix, same=i == j)
-            if i == j:
-                result.rows.extend(problems[pair[0]])
-            results[pair] = stores.memo.keep("cka", keys[pair], result)
-            advance(len(matrix) * len(matrix[0]))
-    nothing = {(a, b): Result(problems[a] if a == b else [], {}) for a, b in missing if results[a, b] is None}
-    return {pair: result for pair, result in (results | nothing).items() if result is not None}
+        for first, second in combinations_with_replacement(groups, 2):
+            now = [
+                (a, b) for a, b in pairs if {a, b} <= {*first, *second} and (first is second) == ({a, b} <= {*first})
+            ]
+            now = [(a, b) for a, b in now if first is second or not {a, b} <= {*second}]
+            needed = list(dict.fromkeys(model for pair in now for model in pair))
+            prepared = {model: layers for model, layers in prepared.items() if model in first}
+            for model in needed:
+                if model not in prepared:
+                    prepared[model], problems[model] = _prepare(stores, model, data, units)
+            models = [model for model in needed if prepared[model]]
+            wanted = [(models.index(a), models.index(b)) for a, b in now if a in models and b in models]
+            for (i, j), matrix in cka_matrices([list(prepared[model].values()) for model in models], wanted):
+                yield (models[i], models[j]), matrix, problems
+                advance(len(matrix) * len(matrix[0]))
+            for a, b in now:
+                if not (prepared[a] and prepared[b]):
+                    yield (a, b), [], problems
 
 
-def _prepare(
-    stores: Stores, model: str, data: str, units: Units
-) -> tuple[dict[str, PreparedCKA], list[dict[str, str]]]:
-    """Return the prepared layers of a model, and a row with the problem of each that has no CKA."""
-    prepared, problems = {}, []
+def _at_once(stores: Stores, data: str, models: list[str]) -> list[list[str]]:
+    """Return the models in groups, two of which have features of `MEMORY` bytes at most, or are single models."""
+    groups: list[list[str]] = []
+    size = 0
+    n = len(stores.samples(data))
+    for model in models:
+        own = sum(8 * n * min(n, stores.stores[model, data][layer].shape[1]) for layer in stores.layers(model))
+        if not groups or size + own > MEMORY // 2:
+            groups.append([])
+            size = 0
+        groups[-1].append(model)
+        size += own
+    return groups
+
+
+def _prepare(stores: Stores, model: str, data: str, units: Units) -> tuple[dict[str, PreparedCKA], Problems]:
+    """Return the prepared layers of a model, and the problem of each that has no CKA."""
+    prepared, problems = {}, {}
     for layer in stores.layers(model):
         try:
             prepared[layer] = prepare_cka(stores.placed(model, data, layer), groups=units)
         except ValueError as error:
-            problems.append({"layer_a": layer, "layer_b": layer, "problem": str(error).removeprefix("X ")})
+            problems[layer] = str(error).removeprefix("X ")
     return prepared, problems
 
 
-def _pair_result(
-    layers_a: list[str], layers_b: list[str], matrix: list[list[Estimate | None]], *, same: bool
-) -> Result:
+def _pair_result(layers_a: list[str], layers_b: list[str], matrix: Matrix, *, same: bool) -> Result:
     """Return one row a pair of layers, and the leave-outs of those that stand for each other."""
     rows: list[dict] = []
     leave_outs: dict[str, np.ndarray] = {}
     partners = set(corresponding_layers(layers_a, layers_b))
-    for a, layer_a in enumerate(layers_a):
+    for a, layer_a in enumerate(layers_a if matrix else []):
         for b, layer_b in enumerate(layers_b):
             # within a model the mirror image is the same number, to the last bit
             estimate = matrix[min(a, b)][max(a, b)] if same else matrix[a][b]

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from featurespace import seeding
+from featurespace.data.splits import stratified_rows
 from featurespace.device import out_of_memory
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
-from featurespace.files import hash_value
+from featurespace.files import hash_array, hash_value
 from featurespace.progress import Progress
 from featurespace.tables.memo import Memo
 
@@ -31,6 +33,7 @@ class Stores:
     memo : where results are remembered; by default nowhere
     arm_of : label of a model -> its arm, for models that are one of several seeds of a way of training
     device : where CKA, MMD and the Frechet distance are computed, the CPU or a CUDA device
+    rows : data set -> the rows that are taken, ascending; all of those that are not named. See `at_most`
     """
 
     stores: Mapping[tuple[str, str], FeatureStore]
@@ -38,6 +41,7 @@ class Stores:
     memo: Memo = field(default_factory=Memo)
     arm_of: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._samples: dict[str, pd.DataFrame] = {}
@@ -49,6 +53,20 @@ class Stores:
                     f"the features of {model!r} on {data!r} belong to other samples than those of the other models; "
                     "delete the run's folder features/ and run again"
                 )
+        for data, rows in self.rows.items():
+            self._samples[data] = self._samples[data].iloc[rows].reset_index(drop=True)
+
+    def at_most(self, limit: int, *, seed: int) -> Stores:
+        """Return the stores with at most ``limit`` images of each data set, in proportion to label and split.
+
+        The sample depends on the seed, the limit and the samples alone: it is the same for every model.
+        """
+        whole = replace(self, rows={}) if self.rows else self
+        rows = {
+            data: stratified_rows(samples, limit, rng=seeding.child(seed, "at most", str(limit), data))
+            for data, samples in whole._samples.items() if len(samples) > limit
+        }  # fmt: skip
+        return replace(whole, rows=rows) if rows else whole
 
     @property
     def models(self) -> list[str]:
@@ -112,14 +130,16 @@ class Stores:
         manifest = self.stores[model, data].manifest
         wanted = self.layers(model) if layers is None else layers
         hashes = {layer["name"]: layer["sha256"] for layer in manifest["layers"]}
+        rows = {"rows": hash_array(self.rows[data])} if data in self.rows else {}
         return {
-            "model": model, "data": data, "samples": manifest["samples_sha256"],
+            "model": model, "data": data, "samples": manifest["samples_sha256"], **rows,
             "layers": [[layer, hashes[layer]] for layer in wanted],
         }  # fmt: skip
 
     def features(self, model: str, data: str, layer: str) -> np.ndarray:
-        """Features (n, d) of one layer."""
-        return self.stores[model, data][layer]
+        """Features (n, d) of one layer: a memory map, or an array where a sample of the rows is taken."""
+        features = self.stores[model, data][layer]
+        return features[self.rows[data]] if data in self.rows else features
 
     def placed(self, model: str, data: str, layer: str) -> Any:
         """Features (n, d) of one layer on the device of the statistics."""

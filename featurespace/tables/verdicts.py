@@ -32,7 +32,7 @@ def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ``measures_disagree``: over the layers, CKA and another measure rank the changes with a Spearman correlation below
     0.5. ``not_above_control``: layers whose CKA is not shown to lie above that with an untrained network. ``few_images``:
     without the most influential 1 % the value leaves its interval. ``groups_raise``: pairs within a group move it by
-    more than 0.05. ``one_seed``: each model is one training run.
+    more than 0.05. ``sampled``: some statistics take a sample of the images. ``one_seed``: each model is one training run.
     """
     rows: list[dict] = []
     layers = tables["layers"]
@@ -49,12 +49,20 @@ def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         rows += _not_above_control(tables["differences"])
     if "probe" in tables:
         rows += _wide_probes(tables["probe"], layers)
+    if "sampling" in tables:
+        rows += _sampled(tables["sampling"])
     models = _models(layers)
     seeds = layers.drop_duplicates("model")["arm"].value_counts()
     if len(models) > 1 and (len(seeds) < 2 or seeds.min() < 2):
         rows.append({"verdict": "one_seed", "analysis": "all", "data": "all", "model_a": models[0], "model_b": models[1],
                      "layer": "all", "metric": "all", "value": 1, "limit": 2})  # fmt: skip
     return validate(pd.DataFrame(rows, columns=list(VERDICTS.columns)), VERDICTS)
+
+
+def _sampled(sampling: pd.DataFrame) -> Iterator[dict]:
+    for row in sampling.to_dict("records"):
+        yield {"verdict": "sampled", "analysis": row["analysis"], "data": row["data"], "model_a": "all", "model_b": "all",
+               "layer": "all", "metric": row["about"], "value": row["n"], "limit": row["n"], "n": row["n_total"]}  # fmt: skip
 
 
 def _models(layers: pd.DataFrame) -> list[str]:

@@ -1,0 +1,40 @@
+"""Above how many images of a data set an analysis takes a sample of them, so that its memory is bounded whatever n."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from featurespace.tables.data_schemas import SAMPLING
+from featurespace.tables.schema import validate
+from featurespace.tables.stores import Stores
+
+AT_MOST = {
+    "influence": ("similarity", 20_000, "images that drive CKA, convergence and scale"),
+    "measures": ("similarity", 5_000, "other similarities than CKA"),
+    "probe": ("probe", 20_000, "probes"),
+    "gap": ("gap", 4_000, "MMD² and other distances of two data sets"),
+    "frechet": ("gap", 20_000, "Fréchet distances"),
+    "embedding": ("embedding", 20_000, "pictures of the embedding"),
+    "geometry": ("geometry", 20_000, "properties of single layers"),
+}
+"""What is computed from a sample -> the analysis it belongs to, the most images, and what it is called.
+
+They hold all pairs of images, or neighbours, or copies of the features. CKA of all layer pairs and the weights take all images.
+"""
+
+
+def sampled(stores: Stores, what: str, *, seed: int) -> Stores:
+    """Return the stores with at most as many images of each data set as ``what`` takes; the same for every model."""
+    return stores.at_most(AT_MOST[what][1], seed=seed)
+
+
+def sampling_table(stores: Stores, analyses: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each data set and what is computed from a sample of its images; no row where all are taken."""
+    rows = [
+        {"analysis": analysis, "what": what, "about": about, "data": data, "n": most, "n_total": len(stores.samples(data))}
+        for what, (analysis, most, about) in AT_MOST.items() if analysis in analyses
+        for data in stores.data if len(stores.samples(data)) > most
+    ]  # fmt: skip
+    return validate(rows, SAMPLING)

@@ -1,0 +1,137 @@
+"""Data sets above the stated numbers of images: CKA of all of them from chunks, other statistics from a sample."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from featurespace.features.store import FeatureStore
+from featurespace.metrics.similarity import cka
+from featurespace.progress import Progress
+from featurespace.report.verdicts import verdict_sentence
+from featurespace.tables import sampling, similarity, streamed
+from featurespace.tables.probe import probe_tables
+from featurespace.tables.sampling import sampling_table
+from featurespace.tables.similarity import similarity_tables
+from featurespace.tables.stores import Stores
+from featurespace.tables.streamed import StreamedCKA
+from featurespace.tables.verdicts import verdicts_table
+
+
+def written(folder, name, layers, groups=None, labels=None):
+    n = len(next(iter(layers.values())))
+    columns = {"id": [f"i{row:07d}" for row in range(n)], "path": None, "label": labels, "group": groups, "split": None}
+    samples = pd.DataFrame(columns, dtype="string")
+    widths = {layer: X.shape[1] for layer, X in layers.items()}
+    store = FeatureStore.create(
+        folder / name, key={"of": name}, names=(name, "x"), samples=samples.assign(domain="x"), widths=widths, batch_size=8
+    )
+    store.write(0, layers)
+    store.finish()
+    return FeatureStore.open(folder / name)
+
+
+@pytest.fixture
+def stores(tmp_path, rng):
+    n, groups = 900, np.repeat([f"p{g:02d}" for g in range(60)], 15)
+    base = rng.normal(size=(n, 6)) * 3 + 100 + rng.normal(size=(60, 6))[np.repeat(np.arange(60), 15)]
+    made = {}
+    for place, name in enumerate(("first", "second")):
+        layers = {f"l{width}": (base @ rng.normal(size=(6, width)) + rng.normal(size=(n, width)) * (1 + place)).astype(np.float32)
+                  for width in (4, 7, 3)}  # fmt: skip
+        layers["still"] = np.ones((n, 2), np.float32)
+        made[name, "x"] = written(tmp_path, name, layers, groups=groups, labels=np.where(np.arange(n) % 3, "a", "b"))
+    return Stores(made)
+
+
+def tables_of(stores, **options):
+    progress = Progress()
+    return similarity_tables(stores, seed=0, measures=(), progress=progress, **options)[0], progress.messages
+
+
+@pytest.mark.parametrize("tile", [8, 4096])
+def test_cka_from_chunks_is_that_of_all_images(stores, monkeypatch, tile):
+    whole, said = tables_of(stores)
+    monkeypatch.setattr(streamed, "AT_ONCE", 100)
+    monkeypatch.setattr(streamed, "CHUNK", 128)
+    monkeypatch.setattr(streamed, "TILE", tile)
+    found, told = tables_of(stores)
+    key = ["metric", "model_a", "model_b", "layer_a", "layer_b", "data"]
+    both = [each["similarity"].query("metric == 'cka_debiased'") for each in (whole, found)]
+    assert both[0][key].equals(both[1][key]) and len(both[1]) == 3 * 9
+    np.testing.assert_allclose(both[1]["value"], both[0]["value"], atol=1e-10)
+    assert both[1]["interval"].str.fullmatch("jackknife over (19|20) blocks of groups").all() and set(both[1]["n_groups"]) == {60}
+    apart = both[1]["value"] != 1
+    ratio = (both[1]["se"] / both[0]["se"].to_numpy())[apart]
+    assert ratio.between(0.5, 2).all() and ratio.mean() == pytest.approx(1, abs=0.3)
+    assert any("still" in each and "constant" in each for each in told)
+    assert len(told) == len(said)
+
+
+def test_the_mirror_image_is_the_same_number(stores, monkeypatch):
+    monkeypatch.setattr(streamed, "AT_ONCE", 100)
+    found = tables_of(stores)[0]["similarity"].query("model_a == model_b and metric == 'cka_debiased'")
+    values = found.set_index(["model_a", "layer_a", "layer_b"])["value"]
+    assert all(values[m, a, b] == values[m, b, a] for m, a, b in values.index)
+
+
+def test_features_are_in_memory_of_few_models_at_a_time_and_no_number_changes(stores, monkeypatch):
+    several = Stores({**stores.stores, ("third", "x"): stores.stores["first", "x"]})
+    whole, _ = tables_of(several)
+    monkeypatch.setattr(similarity, "MEMORY", 1)
+    assert similarity._at_once(several, "x", several.models) == [["first"], ["second"], ["third"]]
+    found, _ = tables_of(several)
+    pd.testing.assert_frame_equal(found["similarity"], whole["similarity"], check_exact=True)
+
+
+def test_a_layer_too_wide_is_said(stores, monkeypatch):
+    monkeypatch.setattr(streamed, "AT_ONCE", 100)
+    monkeypatch.setattr(streamed, "WIDEST", 6)
+    found, said = tables_of(stores)
+    assert "l7" not in set(found["similarity"]["layer_a"])
+    assert any("has 7 features an image" in each and "--pool avg" in each for each in said)
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(streamed, "CHUNK", 500)
+    peaks = []
+    for n in (4000, 16000):
+        X = rng.normal(size=(n, 16)).astype(np.float32)
+        made = {(name, "x"): written(tmp_path / str(n), name, {"l": X + place}) for place, name in enumerate("ab")}
+        cka_of = StreamedCKA(Stores(made), "x")
+        tracemalloc.start()
+        for first, second in cka_of.passes([("a", "b")]):
+            cka_of.add(first, second)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert cka_of.estimate(("a", "l"), ("b", "l")).value == pytest.approx(cka(X, X + 1), abs=1e-12)
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_other_statistics_take_a_sample_that_is_the_same_for_all_models(stores, monkeypatch):
+    monkeypatch.setitem(sampling.AT_MOST, "probe", ("probe", 300, "probes"))
+    few = sampling.sampled(stores, "probe", seed=3)
+    assert len(few.samples("x")) == 300 and few.samples("x")["label"].value_counts()["b"] == 100
+    again = sampling.sampled(replace(stores, stores=dict(reversed(stores.stores.items()))), "probe", seed=3)
+    assert few.samples("x").equals(again.samples("x"))
+    assert not few.samples("x").equals(sampling.sampled(stores, "probe", seed=4).samples("x"))
+    rows = few.rows["x"]
+    np.testing.assert_array_equal(few.features("first", "x", "l4"), stores.features("first", "x", "l4")[rows])
+    assert few.samples("x")["id"].tolist() == stores.samples("x")["id"].iloc[rows].tolist()
+    assert few.content("first", "x") != stores.content("first", "x")
+    table = probe_tables(stores, {}, seed=3)[0]["probe"]
+    assert set(table["n_train"] + table["n_test"]) == {300}
+    assert few.at_most(10_000, seed=3).rows == {}  # a sample of all, not of the sample
+
+
+def test_what_is_sampled_is_in_a_table_and_said(stores, monkeypatch):
+    assert not len(sampling_table(stores, ("similarity", "probe")))
+    monkeypatch.setitem(sampling.AT_MOST, "probe", ("probe", 300, "probes"))
+    monkeypatch.setitem(sampling.AT_MOST, "gap", ("gap", 300, "gaps"))
+    table = sampling_table(stores, ("similarity", "probe"))
+    assert table[["what", "data", "n", "n_total"]].values.tolist() == [["probe", "x", 300, 900]]
+    layers = pd.DataFrame({"model": ["first"], "layer": ["l4"], "depth": [0], "role": ["model"], "arm": [None]})
+    row = verdicts_table({"layers": layers, "sampling": table}).iloc[0]
+    assert verdict_sentence(row).startswith("On x, probes are computed from 300 of 900 images")
