@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from featurespace import overlap, provenance
+from featurespace import distributed, overlap, provenance
 from featurespace.config import AnalyzeConfig, extended, make_config, read_config
 from featurespace.device import limited_threads
 from featurespace.errors import FeaturespaceError
@@ -75,21 +77,24 @@ def analyze(
 
     Notes
     -----
-    Cost: one forward pass per (model, data), then statistics that are small beside it.
+    Cost: one forward pass per (model, data), then statistics that are small beside it. Of several processes (torchrun) each
+    extracts its share of the rows, and the first makes the tables; the others return the run, too.
     """
     from featurespace.report.write import draw_figures
     from featurespace.tables.sampling import sampled
+    from featurespace.tables.streamed import help_with_cka
     from featurespace.viewing import draw_inputs, write_thumbnails
 
     progress = progress or Progress()
-    config, run = resolve(models, data, out, into=into, **options)
-    with run.locked():
-        claim(run, config, extending=into is not None)
-        with progress.stage("read models and data"):
-            inputs = read_inputs(config, progress, trust=trust)
-            refuse_run_among_images(run, inputs)
-        run.begin(progress.started, to_yaml(config))  # only now: a missing file must not cost the finished report
+    with distributed.processes(), ExitStack() as stack:
+        config, run = distributed.together(partial(resolve, models, data, out, into=into, **options))
+        inputs = distributed.together(
+            partial(_begun, stack, run, config, progress, trust=trust, extending=into is not None)
+        )
         inputs, stores = extract_all(run, config, inputs, progress)
+        if distributed.rank():
+            help_with_cka(stores)
+            return run
         probed = sampled(stores, "probe", seed=config.seed)
         pixels = raw_pixels(inputs, probed, progress) if "probe" in config.analyses else {}
         for name in run.forget_other_tables(stores.key()):
@@ -108,7 +113,23 @@ def analyze(
             drawn = (draw_inputs(run, inputs) if config.pictures else []) + draw_figures(run)
         _write_records(run, config, inputs, stores, drawn, progress)
         run.finish()
+        distributed.told(None)  # no help is needed any more
     return run
+
+
+def _begun(
+    stack: ExitStack, run: Run, config: AnalyzeConfig, progress: Progress, *, trust: bool, extending: bool
+) -> Inputs:
+    """Return models and data; the first process holds the run's directory and has begun it."""
+    if distributed.rank() == 0:
+        stack.enter_context(run.locked())
+        claim(run, config, extending=extending)
+    with progress.stage("read models and data"):
+        inputs = read_inputs(config, progress, trust=trust)
+        refuse_run_among_images(run, inputs)
+    if distributed.rank() == 0:
+        run.begin(progress.started, to_yaml(config))  # only now: a missing file must not cost the finished report
+    return inputs
 
 
 def resolve(
@@ -176,7 +197,7 @@ def write_provenance(run: Run, config: AnalyzeConfig, inputs: Inputs, stores: St
     run.write_json("provenance.json", {
         "command": provenance.command_line(), "started": progress.started, "finished": finished,
         "parts": run.parts(finished), "seed": config.seed,
-        "threads": inputs.threads, "device": inputs.device, "statistics_device": stores.device,
+        "threads": inputs.threads, "processes": distributed.size(), "device": inputs.device, "statistics_device": stores.device,
         "machine": provenance.machine(),
         "versions": provenance.installed_versions(), "models": [_model_record(model) for model in inputs.models],
         "data": [

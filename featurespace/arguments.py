@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from featurespace import distributed
 from featurespace.errors import FeaturespaceError
 from featurespace.options import ANALYZE
 
@@ -121,4 +122,4 @@ def make_progress(*, quiet: bool, verbose: bool = False) -> Any:
     """Return what a job tells its progress to."""
     from featurespace.progress import Progress, RichProgress
 
-    return Progress() if quiet else RichProgress(verbose=verbose)
+    return Progress() if quiet or distributed.rank() else RichProgress(verbose=verbose)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from featurespace import arguments, cli_compare, cli_inspect, cli_leakage, cli_study, cli_train
+from featurespace import arguments, cli_compare, cli_inspect, cli_leakage, cli_study, cli_train, distributed
 from featurespace.errors import FeaturespaceError, counted
 
 app = typer.Typer(
@@ -99,6 +99,8 @@ def extract(
     }  # fmt: skip
     options = arguments.collect(given, config, needed=("models", "data"))
     run = job(**options, out=out, trust=trust, progress=arguments.make_progress(quiet=quiet, verbose=verbose))
+    if distributed.rank():
+        return
     facts = [
         {"path": str(store.path), "model": store.manifest["model"], "data": store.manifest["data"],
          "images": store.rows_done, "layers": {layer: store[layer].shape[1] for layer in store}}
@@ -229,6 +231,8 @@ def _print_plan(options: dict[str, Any], *, json_output: bool, quiet: bool) -> N
 
 
 def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:
+    if distributed.rank():
+        return
     if json_output:
         _print_json({"report": str(run.report), **run.summary})
         return
@@ -272,6 +276,8 @@ def main() -> None:
     with ends_on_signals():
         try:
             app()
+        except distributed.Elsewhere:
+            sys.exit(2)
         except FeaturespaceError as error:
             from rich.console import Console
             from rich.text import Text

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from featurespace import distributed
 from featurespace.errors import FeaturespaceError
 
 if TYPE_CHECKING:
@@ -14,9 +15,14 @@ if TYPE_CHECKING:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for ``auto`` (CUDA, then Apple's MPS, then the CPU) or a name such as ``cuda:1``."""
+    """Return the device for ``auto`` (CUDA, then Apple's MPS, then the CPU) or a name such as ``cuda:1``.
+
+    Of several processes on a machine each takes a GPU of its own.
+    """
     import torch
 
+    if distributed.size() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", distributed.local_rank())
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -6,13 +6,15 @@ Without torchrun there is one process, and every function here does nothing; tor
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featurespace.errors import FeaturespaceError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 WAIT = timedelta(days=2)  # for the first process, which makes the tables alone
@@ -37,28 +39,24 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if size() > 1 else 0
 
 
-def begin() -> None:
-    """Find the other processes; once, before anything else here."""
-    if size() > 1:
-        import torch.distributed as dist
+@contextmanager
+def processes() -> Iterator[None]:
+    """Find the other processes, and part from them at the end; around everything else here."""
+    if size() == 1:
+        yield
+        return
+    import torch.distributed as dist
 
-        if not dist.is_initialized():
-            dist.init_process_group("gloo", timeout=WAIT)
-
-
-def end() -> None:
-    """Part from the other processes."""
-    if size() > 1:
-        import torch.distributed as dist
-
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    dist.init_process_group("gloo", timeout=WAIT)
+    yield
+    dist.destroy_process_group()  # after an error the launcher ends the others; waiting for them would take for ever
 
 
 def total(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the sums of the processes' arrays, in the order of their ranks on every process."""
     if size() == 1:
         return list(arrays)
+    import numpy as np
     import torch
     import torch.distributed as dist
 
@@ -85,19 +83,26 @@ def together(make: Callable[[], T]) -> T:
     """Return what each process makes; where one of them fails in a way that the user can mend, all end, and one tells it."""
     if size() == 1:
         return make()
-    import torch.distributed as dist
-
     value: Any = None
     problem = None
     try:
         value = make()
     except FeaturespaceError as error:
         problem = error
-    problems: list[str | None] = [None] * size()
-    dist.all_gather_object(problems, None if problem is None else str(problem))
-    first = next((each for each in problems if each is not None), None)
+    first = next((each for each in gathered(problem and str(problem)) if each is not None), None)
     if first is None:
         return value
     if rank() == 0:
         raise problem or FeaturespaceError(first)
     raise Elsewhere(first)
+
+
+def gathered(value: T) -> list[T]:
+    """Return the values of all processes, in the order of their ranks."""
+    if size() == 1:
+        return [value]
+    import torch.distributed as dist
+
+    values: list[Any] = [None] * size()
+    dist.all_gather_object(values, value)
+    return values

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from featurespace import distributed
 from featurespace.analyze import claim, resolve, write_provenance
-from featurespace.inputs import extract_all, read_inputs, refuse_run_among_images
+from featurespace.inputs import Inputs, extract_all, read_inputs, refuse_run_among_images
 from featurespace.progress import Progress
 from featurespace.run import Run
 from featurespace.yaml_files import to_yaml
@@ -40,20 +43,28 @@ def extract(
 
     Notes
     -----
-    Cost: one forward pass per (model, data).
+    Cost: one forward pass per (model, data). Of several processes (torchrun) each writes its share of the rows.
     """
     progress = progress or Progress()
-    config, run = resolve(models, data, out, **{"control": False, **options})
-    with run.locked():
-        finished = run.report.exists()
-        claim(run, config)
+    with distributed.processes(), ExitStack() as stack:
+        config, run = distributed.together(partial(resolve, models, data, out, **{"control": False, **options}))
+        finished = distributed.told(run.report.exists())
         before = {store.path: store.manifest["key_sha256"] for store in run.stores()}
-        with progress.stage("read models and data"):
-            inputs = read_inputs(config, progress, trust=trust)
-            refuse_run_among_images(run, inputs)
-        if not finished:
-            run.begin(progress.started, to_yaml(config))
-        inputs, stores = extract_all(run, config, inputs, progress)
+
+        def begin() -> Inputs:
+            if distributed.rank() == 0:
+                stack.enter_context(run.locked())
+                claim(run, config)
+            with progress.stage("read models and data"):
+                inputs = read_inputs(config, progress, trust=trust)
+                refuse_run_among_images(run, inputs)
+            if not finished and distributed.rank() == 0:
+                run.begin(progress.started, to_yaml(config))
+            return inputs
+
+        inputs, stores = extract_all(run, config, distributed.together(begin), progress)
+        if distributed.rank():
+            return run
         if any(before.get(store.path, key) != key for store, key in stores.store_keys()):
             if finished:
                 run.begin(progress.started, to_yaml(config))  # what was made from the features that were there goes

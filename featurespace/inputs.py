@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from featurespace import seeding
+from featurespace import distributed, seeding
 from featurespace.config import AnalyzeConfig
 from featurespace.errors import FeaturespaceError, counted, unknown
 from featurespace.progress import Progress, shortened
@@ -221,6 +222,7 @@ def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progr
     The models come first: making a control takes a while, and the user sees the first batch before.
     """
     from featurespace.device import statistics_device
+    from featurespace.features.shared import open_shared
     from featurespace.features.table import store_table
     from featurespace.plan import check_disk
     from featurespace.tables.stores import Stores
@@ -237,7 +239,9 @@ def extract_all(run: Run, config: AnalyzeConfig, inputs: Inputs, progress: Progr
         for table in inputs.tables:
             path = run.store_path(table.label, data.name)
             fingerprint = inputs.hashes[data.name]
-            stores[table.label, data.name] = store_table(table, data.subset(rows), path, fingerprint=fingerprint)
+            make = partial(store_table, table, data.subset(rows), path, fingerprint=fingerprint)
+            made = distributed.together(lambda make=make: make() if distributed.rank() == 0 else None)  # type: ignore[misc]
+            stores[table.label, data.name] = made or open_shared(path)
     inputs = with_controls(inputs, config, progress)
     trained = {model for model, _ in stores}
     controls = [model for model in inputs.networks if model.label not in trained]

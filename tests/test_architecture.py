@@ -12,7 +12,8 @@ PACKAGE = ROOT / "featurespace"
 ORDER = [
     {"errors", "options", "interrupts"},
     {"files", "seeding", "progress", "spreadsheets", "yaml_files"},
-    {"device", "distributed", "record", "locking"},
+    {"distributed", "record", "locking"},
+    {"device"},
     {"config", "provenance"},
     {"stats"},
     {"data"},

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from featurespace import files
+from featurespace import distributed, files
 from featurespace.data.transforms import network_pixels, normalised
 from featurespace.device import autocast
 from featurespace.errors import FeaturespaceError, counted
+from featurespace.features.shared import Part, close_shared, open_shared
 from featurespace.features.store import FeatureStore
 from featurespace.models.hooks import capture, check_pool, feature_width
 from featurespace.models.layers import select_layers
@@ -30,6 +33,8 @@ MOST_READERS = 16  # threads that read images, at most; Pillow and NumPy release
 AHEAD = 3  # batches held ready
 IMAGES_A_TASK = 8  # read by one thread in one go
 CHECKPOINT_SECONDS = 10.0  # at most this much work is lost by a kill
+
+Forward = Callable[[int, int, int], Iterator[tuple[int, dict[str, np.ndarray], dict[int, str]]]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def extract(
     progress = progress or Progress()
     network, layers = _prepared(model, options)
     key = store_key(model, fingerprint or data.fingerprint(), [layer.name for layer in layers], options)
-    store = FeatureStore.matching(path, key)
+    store = _matching(path, key)
     progress.detail(f"{model.label} on {data.name}: {'features made anew' if store is None else 'features used again'}")
     changed = _changed(path, key) if store is None else []
     if changed:
@@ -79,13 +84,27 @@ def extract(
     if store is None:
         widths = {layer.name: feature_width(layer, options.pool) for layer in layers}
         samples = data.samples.assign(domain=data.name)
-        store = FeatureStore.create(
-            path, key=key, names=(model.label, data.name), samples=samples, widths=widths, batch_size=options.batch_size
-        )
-        _fill(store, network, layers, model, data, options=options, progress=progress)
+        begin = partial(
+            FeatureStore.create, path, key=key, names=(model.label, data.name), samples=samples, widths=widths,
+            batch_size=options.batch_size,
+        )  # fmt: skip
+        forward = partial(_forward, network, layers, model, data, options=options, progress=progress)
+        if distributed.size() > 1:
+            store = _filled_by_all(path, begin, forward, samples)
+        else:
+            store = begin()
+            _fill(store, forward, model.label, data, progress)
     _tell_bad_images(store, options, progress)
     _refuse_nonfinite(store)
     return store
+
+
+def _matching(path: Path, key: dict[str, Any]) -> FeatureStore | None:
+    """Return the finished store with this key; of several processes the first reads every row of it."""
+    store = FeatureStore.matching(path, key) if distributed.rank() == 0 else None
+    if not distributed.told(store is not None):
+        return None
+    return store or open_shared(path)
 
 
 def layer_widths(model: Model, options: ExtractOptions) -> dict[str, int]:
@@ -124,7 +143,7 @@ def _changed(path: Path, key: dict[str, Any]) -> list[str]:
 
 
 def input_batches(
-    data: ImageData, form: Any, *, batch_size: int, start: int = 0, on_bad_image: str = "error"
+    data: ImageData, form: Any, *, batch_size: int, start: int = 0, stop: int | None = None, on_bad_image: str = "error"
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
     """Yield (rows, (b, c, h, w) float32 inputs, {row: reason} of unreadable images), decoded ahead in threads.
 
@@ -132,6 +151,7 @@ def input_batches(
     stands in its batch as zeros, so that batch boundaries do not depend on it.
     """
     channels, height, width = form.input_size
+    end = len(data) if stop is None else stop
 
     def load(rows: np.ndarray, inputs: np.ndarray) -> dict[int, str]:
         bad: dict[int, str] = {}
@@ -154,12 +174,12 @@ def input_batches(
         return bad
 
     def submit(pool: ThreadPoolExecutor, first: int) -> tuple[np.ndarray, np.ndarray, list[Future]]:
-        rows = np.arange(first, min(first + batch_size, len(data)))
+        rows = np.arange(first, min(first + batch_size, end))
         inputs = np.zeros((len(rows), height, width, channels), np.float32)
         parts = [slice(part, part + IMAGES_A_TASK) for part in range(0, len(rows), IMAGES_A_TASK)]
         return rows, inputs, [pool.submit(load, rows[part], inputs[part]) for part in parts]
 
-    starts = list(range(start, len(data), batch_size))
+    starts = list(range(start, end, batch_size))
     with ThreadPoolExecutor(min(MOST_READERS, torch.get_num_threads())) as pool:
         queue = [submit(pool, first) for first in starts[:AHEAD]]
         try:
@@ -173,44 +193,75 @@ def input_batches(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _fill(
-    store: FeatureStore, network: torch.nn.Module, layers: list[Layer], model: Model, data: ImageData, *,
-    options: ExtractOptions, progress: Progress,
-) -> None:  # fmt: skip
+def _forward(
+    network: torch.nn.Module, layers: list[Layer], model: Model, data: ImageData, start: int, stop: int, batch_size: int,
+    *, options: ExtractOptions, progress: Progress,
+) -> Iterator[tuple[int, dict[str, np.ndarray], dict[int, str]]]:  # fmt: skip
+    """Yield the first row of each batch of rows, the features of its layers, and {row: reason} of unreadable images."""
     device = torch.device(options.device)
-    start = store.rows_done
-    if start:
-        progress.tell(f"{model.label} on {data.name}: goes on after row {start} of {len(data)}")
-    saved = time.monotonic()
     batches = input_batches(
-        data,
-        model.preprocessing,
-        batch_size=store.manifest["batch_size"],
-        start=start,
-        on_bad_image=options.on_bad_image,
+        data, model.preprocessing, batch_size=batch_size, start=start, stop=stop, on_bad_image=options.on_bad_image
     )
     with (
         torch.inference_mode(),
         autocast(device, options.precision),  # around all batches: the weights are cast once
         capture(network, layers, pool=options.pool) as captured,
-        progress.bar(f"{model.label} on {data.name}", len(data) - start, "images") as advance,
+        progress.bar(f"{model.label} on {data.name}", stop - start, "images") as advance,
     ):
         for rows, inputs, unreadable in batches:
-            batch = torch.from_numpy(inputs).to(device, memory_format=torch.channels_last)
-            network(batch)
-            store.write(
-                int(rows[0]), {name: value.cpu().numpy() for name, value in captured.features.items()}, unreadable
-            )
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                store.checkpoint(int(rows[-1]) + 1)
-                saved = time.monotonic()
+            network(torch.from_numpy(inputs).to(device, memory_format=torch.channels_last))
+            yield int(rows[0]), {name: value.cpu().numpy() for name, value in captured.features.items()}, unreadable
             advance(len(rows))
-    bad = store.manifest["bad_images"]
-    if len(bad) == len(data):
-        raise FeaturespaceError(
-            f"data set {data.name!r}: none of its {counted(len(data), 'image')} can be read; the first: {bad[0]['reason']}"
-        )
+
+
+def _fill(store: FeatureStore, forward: Forward, label: str, data: ImageData, progress: Progress) -> None:
+    if store.rows_done:
+        progress.tell(f"{label} on {data.name}: goes on after row {store.rows_done} of {len(data)}")
+    saved = time.monotonic()
+    for start, features, unreadable in forward(store.rows_done, len(data), store.manifest["batch_size"]):
+        store.write(start, features, unreadable)
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            store.checkpoint(start + len(next(iter(features.values()))))
+            saved = time.monotonic()
+    _refuse_unreadable(data.name, store.manifest["bad_images"], len(data))
     store.finish()
+
+
+def _filled_by_all(
+    path: Path, begin: Callable[[], FeatureStore], forward: Forward, samples: pd.DataFrame
+) -> FeatureStore:
+    """Return the store, filled by all processes: the first begins and closes it, each writes its own rows."""
+    store = distributed.together(lambda: begin() if distributed.rank() == 0 else None) or open_shared(path)
+    part = Part(store, samples)
+
+    def fill() -> dict[str, Any]:
+        saved = time.monotonic()
+        for start, features, unreadable in forward(part.done, part.stop, store.manifest["batch_size"]):
+            part.write(start, features, unreadable)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                part.checkpoint()
+                saved = time.monotonic()
+        part.checkpoint()
+        return part.state()
+
+    states = distributed.gathered(distributed.together(fill))
+
+    def close() -> None:
+        if distributed.rank() == 0:
+            _refuse_unreadable(
+                store.manifest["data"], [image for state in states for image in state["bad"]], len(samples)
+            )
+            close_shared(store, samples, states)
+
+    distributed.together(close)
+    return store if distributed.rank() == 0 else open_shared(path)
+
+
+def _refuse_unreadable(data: str, bad: list[dict[str, Any]], rows: int) -> None:
+    if len(bad) == rows:
+        raise FeaturespaceError(
+            f"data set {data!r}: none of its {counted(rows, 'image')} can be read; the first: {bad[0]['reason']}"
+        )
 
 
 def _tell_bad_images(store: FeatureStore, options: ExtractOptions, progress: Progress) -> None:

@@ -6,10 +6,6 @@ can change a number, the rows that are finished, and the SHA-256 of those rows f
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import io
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,10 +16,9 @@ import pandas as pd
 
 from featurespace import files
 from featurespace.errors import FeaturespaceError, unknown
+from featurespace.features.rows import cut, digest_of, header_of, reserve, write_rows
 
 FORMAT = 2
-CHUNK_BYTES = 1 << 22
-CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class FeatureStore(Mapping[str, np.ndarray]):
@@ -99,14 +94,14 @@ class FeatureStore(Mapping[str, np.ndarray]):
     def _problem_with(self, layer: dict[str, Any]) -> str | None:
         file = self.path / layer["file"]
         kept = self.rows_done if self.complete else self.rows_done - len(self.manifest["bad_images"])
-        header = _header(kept, layer["width"])
+        header = header_of(kept, layer["width"])
         try:
             if self.complete:
                 with open(file, "rb") as handle:
                     same = handle.read(len(header)) == header
                 if not same or file.stat().st_size != len(header) + 4 * kept * layer["width"]:
                     return "does not have the shape that was written"
-            if _digest(file, kept, layer["width"]).hexdigest() != layer["sha256"]:
+            if digest_of(file, layer["width"], 0, kept).hexdigest() != layer["sha256"]:
                 return "does not hold the rows that were written"
         except (OSError, ValueError) as error:
             return f"cannot be read ({error})"
@@ -171,13 +166,24 @@ class FeatureStore(Mapping[str, np.ndarray]):
             return None
         return store
 
+    @classmethod
+    def begun(cls, path: Path) -> FeatureStore:
+        """Return the store in ``path``, finished or not."""
+        return cls(path, _read_manifest(path))
+
+    def close_filled(self, samples: pd.DataFrame, bad: list[dict[str, Any]], digests: dict[str, Any]) -> None:
+        """Finish a store whose files several processes have filled, with the running hashes of their rows that count."""
+        self.manifest["bad_images"] = bad
+        self._samples, self._digests, self._position = samples, digests, len(samples) - len(bad)
+        self.finish()
+
     def _begin_writing(self, samples: pd.DataFrame) -> None:
         self._samples = samples
         self._position = self.rows_done - len(self.manifest["bad_images"])
         for layer in self.manifest["layers"]:
             file = self.path / layer["file"]
-            _reserve(file, _header(self.manifest["rows"], layer["width"]), 4 * self.manifest["rows"] * layer["width"])
-            self._digests[layer["name"]] = _digest(file, self._position, layer["width"])
+            reserve(file, header_of(self.manifest["rows"], layer["width"]), 4 * self.manifest["rows"] * layer["width"])
+            self._digests[layer["name"]] = digest_of(file, layer["width"], 0, self._position)
         if not self.rows_done:
             self.checkpoint(0)
 
@@ -195,7 +201,7 @@ class FeatureStore(Mapping[str, np.ndarray]):
         good = [place for place in range(count) if start + place not in bad]
         for layer in self.manifest["layers"]:
             rows = np.ascontiguousarray(features[layer["name"]][good], dtype=np.float32)
-            _write_rows(self.path / layer["file"], self._position, rows)
+            write_rows(self.path / layer["file"], self._position, rows)
             self._digests[layer["name"]].update(rows)
             layer["nonfinite"] += int((~np.isfinite(rows)).any(axis=1).sum())
         self._position += len(good)
@@ -217,9 +223,9 @@ class FeatureStore(Mapping[str, np.ndarray]):
         if bad:
             self.checkpoint(int(self.manifest["rows"]))  # a kill while files are cut loses nothing
             for layer in self.manifest["layers"]:
-                _cut(
+                cut(
                     self.path / layer["file"],
-                    _header(self._position, layer["width"]),
+                    header_of(self._position, layer["width"]),
                     4 * self._position * layer["width"],
                 )
         samples = self._samples.drop(index=bad).reset_index(drop=True)
@@ -244,54 +250,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _manifest_hash(manifest: dict[str, Any]) -> str:
     return files.hash_value({name: value for name, value in manifest.items() if name != "manifest_sha256"})
-
-
-# Rows are written with plain writes and not through a memory map, where a full disk would be a crash without a message.
-
-
-def _header(rows: int, width: int) -> bytes:
-    """Return the start of an .npy file; NumPy leaves room in it, so that its length does not depend on ``rows``."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
-    return buffer.getvalue()
-
-
-def _reserve(file: Path, header: bytes, size: int) -> None:
-    """Make the file as long as it will be, with its blocks, so that a full disk is told before the forward pass."""
-    with files.writing(file):
-        file.touch()
-    with files.writing(file), open(file, "r+b") as handle:
-        handle.write(header)
-        try:
-            os.posix_fallocate(handle.fileno(), 0, len(header) + size)
-        except (AttributeError, OSError) as error:  # macOS and Windows; file systems that reserve nothing
-            if isinstance(error, OSError) and error.errno not in CANNOT_RESERVE:
-                raise
-            handle.truncate(len(header) + size)
-
-
-def _write_rows(file: Path, position: int, rows: np.ndarray) -> None:
-    with files.writing(file), open(file, "r+b") as handle:
-        handle.seek(len(_header(0, rows.shape[1])) + position * rows.shape[1] * rows.itemsize)
-        handle.write(rows.data)
-
-
-def _cut(file: Path, header: bytes, size: int) -> None:
-    with files.writing(file), open(file, "r+b") as handle:
-        handle.write(header)
-        handle.truncate(len(header) + size)
-
-
-def _digest(file: Path, rows: int, width: int) -> Any:
-    """Return the running SHA-256 of the first rows of a file; raises ValueError where it is shorter."""
-    digest = hashlib.sha256()
-    left = 4 * rows * width
-    with open(file, "rb") as handle:
-        handle.seek(len(_header(rows, width)))
-        while left:
-            chunk = handle.read(min(left, CHUNK_BYTES))
-            if not chunk:
-                raise ValueError(f"it is {left} bytes too short")
-            digest.update(chunk)
-            left -= len(chunk)
-    return digest

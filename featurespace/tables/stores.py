@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from featurespace import seeding
+from featurespace import distributed, seeding
 from featurespace.data.splits import stratified_rows
 from featurespace.device import out_of_memory
 from featurespace.errors import FeaturespaceError
@@ -159,7 +159,7 @@ class Stores:
         try:
             return make(self)
         except RuntimeError as error:
-            if self.device == "cpu" or not out_of_memory(error):
+            if self.device == "cpu" or distributed.size() > 1 or not out_of_memory(error):
                 raise
         progress.say(f"{self.device} has too little memory for some statistics; they are computed on the CPU")
         return make(replace(self, device="cpu"))

@@ -178,6 +178,7 @@ def streamed_matrices(
     stores: Stores, data: str, pairs: Sequence[tuple[str, str]], progress: Progress
 ) -> Iterator[tuple[tuple[str, str], list[list[Estimate | None]], dict[str, dict[str, str]]]]:
     """Yield each pair of models with the CKA of all their usable layers, and why other layers have none."""
+    distributed.told((data, list(pairs)))
     cka = StreamedCKA(stores, data)
     passes = cka.passes(pairs)
     with progress.bar(f"CKA on {data}", len(passes), "passes") as advance:
@@ -193,3 +194,12 @@ def streamed_matrices(
             [(model, layer) for layer in stores.layers(model) if layer not in problems[model]] for model in (a, b)
         ]
         yield (a, b), [[cka.estimate(one, other) for other in places[1]] for one in places[0]], problems
+
+
+def help_with_cka(stores: Stores) -> None:
+    """Take part in what the first process computes by `streamed_matrices`, until it says that it needs no help."""
+    while (job := distributed.told(None)) is not None:
+        data, pairs = job
+        cka = StreamedCKA(stores, data)
+        for first, second in cka.passes(pairs):
+            cka.add(first, second)

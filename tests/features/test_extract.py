@@ -52,7 +52,7 @@ def test_the_same_call_uses_what_is_there(tmp_path, model, data, monkeypatch):
 def passes(monkeypatch):
     """The label of the data set of every extraction that was begun or gone on with."""
     original, made = module._fill, []
-    monkeypatch.setattr(module, "_fill", lambda *args, **kwargs: (made.append(args[4].name), original(*args, **kwargs)))
+    monkeypatch.setattr(module, "_fill", lambda *args, **kwargs: (made.append(args[3].name), original(*args, **kwargs)))
     return made
 
 

@@ -121,7 +121,7 @@ def test_rows_of_bad_images_are_taken_out(tmp_path):
 
 @pytest.mark.parametrize("cut", [0, 1])
 def test_a_kill_while_files_are_cut_loses_no_row(tmp_path, monkeypatch, cut):
-    original, done = module._cut, []
+    original, done = module.cut, []
 
     def killed(*arguments):
         if len(done) == cut:
@@ -130,7 +130,7 @@ def test_a_kill_while_files_are_cut_loses_no_row(tmp_path, monkeypatch, cut):
 
     fill(create(tmp_path / "whole"), bad={1: "broken"}).finish()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "_cut", killed)
+        patch.setattr(module, "cut", killed)
         fill(create(tmp_path / "s"), bad={1: "broken"}).finish()
     store = create(tmp_path / "s")
     assert store.rows_done == 6
