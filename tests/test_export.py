@@ -32,9 +32,7 @@ def test_analyze_goes_on_from_extracted_features(features, tmp_path, monkeypatch
     models, data, run = features
     made = []
     fill = extraction._fill
-    monkeypatch.setattr(
-        extraction, "_fill", lambda *args, **kwargs: made.append(args[2]) or fill(*args, **kwargs)
-    )
+    monkeypatch.setattr(extraction, "_fill", lambda *args, **kwargs: made.append(args[2]) or fill(*args, **kwargs))
     analysed = fs.analyze(models, data, run.path, image_size=32, layers="stages", only="similarity")
     assert set(made) == {"untrained"} and analysed.report.exists()
     fs.extract(models, data, run.path, image_size=32, layers="stages")

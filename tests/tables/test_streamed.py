@@ -26,7 +26,12 @@ def written(folder, name, layers, groups=None, labels=None):
     samples = pd.DataFrame(columns, dtype="string")
     widths = {layer: X.shape[1] for layer, X in layers.items()}
     store = FeatureStore.create(
-        folder / name, key={"of": name}, names=(name, "x"), samples=samples.assign(domain="x"), widths=widths, batch_size=8
+        folder / name,
+        key={"of": name},
+        names=(name, "x"),
+        samples=samples.assign(domain="x"),
+        widths=widths,
+        batch_size=8,
     )
     store.write(0, layers)
     store.finish()
@@ -62,7 +67,9 @@ def test_cka_from_chunks_is_that_of_all_images(stores, monkeypatch, tile):
     both = [each["similarity"].query("metric == 'cka_debiased'") for each in (whole, found)]
     assert both[0][key].equals(both[1][key]) and len(both[1]) == 3 * 9
     np.testing.assert_allclose(both[1]["value"], both[0]["value"], atol=1e-10)
-    assert both[1]["interval"].str.fullmatch("jackknife over (19|20) blocks of groups").all() and set(both[1]["n_groups"]) == {60}
+    assert both[1]["interval"].str.fullmatch("jackknife over (19|20) blocks of groups").all() and set(
+        both[1]["n_groups"]
+    ) == {60}
     apart = both[1]["value"] != 1
     ratio = (both[1]["se"] / both[0]["se"].to_numpy())[apart]
     assert ratio.between(0.5, 2).all() and ratio.mean() == pytest.approx(1, abs=0.3)

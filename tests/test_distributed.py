@@ -1,0 +1,96 @@
+"""Several processes, started by torchrun, give what one gives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+SCRIPT = """
+import sys
+import featurespace as fs
+from featurespace.tables import streamed
+streamed.AT_ONCE, streamed.CHUNK = 10, 16
+before, after, bright, dark, out = sys.argv[1:]
+fs.analyze([f"before=test_resnet@{before}", f"after=test_resnet@{after}"], [f"bright={bright}", f"dark={dark}"], out,
+           image_size=32, batch_size=20, only=("similarity", "gap"), measures=(), layers="stages", device="cpu")
+"""
+
+
+def torchrun(count, *arguments, **options):
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True, **options)  # fmt: skip
+
+
+def finished(process, timeout=240):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, two_domains, checkpoints):
+    """The run of one process, and that of two."""
+    root = tmp_path_factory.mktemp("processes")
+    (root / "job.py").write_text(SCRIPT)
+    code, _, err = finished(torchrun(1, root / "job.py", *checkpoints, *two_domains, root / "one"))
+    assert code == 0, err
+    code, _, err = finished(torchrun(2, root / "job.py", *checkpoints, *two_domains, root / "two"))
+    assert code == 0, err
+    return root / "one", root / "two"
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_features(both):
+    one, two = both
+    found = sorted(each.relative_to(one) for each in one.glob("features/**/*") if each.is_file())
+    assert (
+        found == sorted(each.relative_to(two) for each in two.glob("features/**/*") if each.is_file())
+        and len(found) > 30
+    )
+    for each in found:
+        assert (one / each).read_bytes() == (two / each).read_bytes(), each
+
+
+@pytest.mark.slow
+def test_the_tables_are_equal_but_for_the_order_of_summation(both):
+    one, two = both
+    names = sorted(each.stem for each in (one / "tables").glob("*.parquet"))
+    assert names == sorted(each.stem for each in (two / "tables").glob("*.parquet")) and "domain_gap" in names
+    for name in names:
+        tables = [pd.read_parquet(run / "tables" / f"{name}.parquet") for run in both]
+        pd.testing.assert_frame_equal(*tables, rtol=1e-10, atol=1e-12)
+    cka = pd.read_parquet(two / "tables/similarity.parquet").query("metric == 'cka_debiased'")
+    assert cka["interval"].str.match("jackknife over .* blocks of groups").all() and np.isfinite(cka["se"]).all()
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_told_once(tmp_path, checkpoints):
+    command = ["-m", "featurespace", "analyze", f"a=test_resnet@{checkpoints[0]}", "b=test_resnet@random", "--data", "x=nowhere",
+               "--out", tmp_path / "run"]  # fmt: skip
+    code, out, err = finished(torchrun(2, *command))
+    assert code != 0 and out == "" and err.count("error: ") == 1 and "nowhere" in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_killed_processes_go_on_and_end_with_the_same_bits(tmp_path, checkpoints, two_domains):
+    command = ["-m", "featurespace", "extract", f"a=test_resnet@{checkpoints[0]}", "--data", f"bright={two_domains[0]}", "--layers",
+               "stages", "--image-size", "64", "--batch-size", "2", "--device", "cpu", "--quiet", "--out"]  # fmt: skip
+    assert finished(torchrun(2, *command, tmp_path / "whole"))[0] == 0
+    process = torchrun(2, *command, tmp_path / "killed")
+    while not list((tmp_path / "killed").glob("features/*/*/layers/*.npy")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    code, _, err = finished(torchrun(2, *command, tmp_path / "killed"))
+    assert code == 0, err
+    for each in (tmp_path / "whole/features").rglob("*"):
+        if each.is_file():
+            assert each.read_bytes() == (tmp_path / "killed" / each.relative_to(tmp_path / "whole")).read_bytes(), each
