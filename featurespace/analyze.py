@@ -25,6 +25,7 @@ from featurespace.inputs import (
 )
 from featurespace.measuring import write_tables
 from featurespace.options import DISTANCES
+from featurespace.passing import compare_passing
 from featurespace.progress import Progress
 from featurespace.run import Run, load
 from featurespace.yaml_files import differences, to_yaml
@@ -91,7 +92,10 @@ def analyze(
         inputs = distributed.together(
             partial(_begun, stack, run, config, progress, trust=trust, extending=into is not None)
         )
-        inputs, stores = extract_all(run, config, inputs, progress)
+        if config.store:
+            inputs, stores = extract_all(run, config, inputs, progress)
+        else:
+            inputs, stores = compare_passing(config, inputs, progress)
         if distributed.rank():
             help_with_cka(stores)
             return run
@@ -158,7 +162,7 @@ def plan_analysis(
     inputs = with_controls(read_inputs(config, progress, trust=trust), config, progress)
     images = {each.name: len(each) for each in inputs.images}
     forward, weights = extract_options(config, inputs.device), "weights" in config.analyses
-    return make_plan(inputs.networks, images, forward, run.path, weights=weights)
+    return make_plan(inputs.networks, images, forward, run.path, weights=weights, kept=config.store)
 
 
 def claim(run: Run, config: AnalyzeConfig, *, extending: bool = False) -> None:

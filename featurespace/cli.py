@@ -48,7 +48,8 @@ def analyze(
     measures: arguments.Measures = None, distances: arguments.Distances = None,
     properties: arguments.Properties = None, arms: arguments.Arms = None,
     steps: arguments.Steps = None, columns: arguments.Columns = None, pictures: arguments.Pictures = None,
-    control: arguments.Control = None, config: arguments.Config = None, save_config: arguments.SaveConfig = None,
+    control: arguments.Control = None, store: arguments.Store = None, config: arguments.Config = None,
+    save_config: arguments.SaveConfig = None,
     trust: arguments.Trust = False, dry_run: arguments.DryRun = False, quiet: arguments.Quiet = False,
     verbose: arguments.Verbose = False, json_output: arguments.Json = False,
 ) -> None:  # fmt: skip
@@ -63,7 +64,7 @@ def analyze(
         "image_size": image_size, "batch_size": batch_size, "precision": precision, "device": device,
         "threads": threads, "seed": seed, "on_bad_image": on_bad_image, "measures": measures,
         "distances": distances, "properties": properties, "arms": arms, "steps": steps, "columns": columns,
-        "pictures": pictures, "control": control,
+        "pictures": pictures, "control": control, "store": store,
     }  # fmt: skip
     options = arguments.collect(given, config, needed=() if into else ("models", "data"))
     options |= {"out": out, "into": into}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from featurespace.errors import FeaturespaceError, nearest
 from featurespace.options import ANALYSES, ANALYZE, DEFAULT_ANALYSES, DISTANCES, MEASURES, PROPERTIES
@@ -33,6 +33,7 @@ class AnalyzeConfig(BaseModel):
     measures: tuple[str, ...] = _option("measures")
     distances: tuple[str, ...] = _option("distances")
     properties: tuple[str, ...] = _option("properties")
+    store: bool = _option("store")
     limit: int | None = _option("limit", ge=1)
     image_size: int | None = _option("image_size", ge=8, le=4096)
     batch_size: int = _option("batch_size", ge=1)
@@ -139,7 +140,17 @@ class AnalyzeConfig(BaseModel):
     @property
     def analyses(self) -> tuple[str, ...]:
         """The analyses to make, in their order."""
-        return tuple(each for each in ANALYSES if each in (DEFAULT_ANALYSES if self.only is None else self.only))
+        chosen = self.only or (DEFAULT_ANALYSES if self.store else ("similarity",))
+        return tuple(each for each in ANALYSES if each in chosen)
+
+    @model_validator(mode="after")
+    def _what_needs_no_features(self) -> AnalyzeConfig:
+        needing = sorted(set(self.only or ()) - {"similarity", "weights"})
+        if needing and not self.store:
+            raise ValueError(
+                f"store: no features are kept, and {needing[0]} needs them; leave it out of 'only', or keep them"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; the rest may differ between two commands on one directory."""

@@ -106,3 +106,9 @@ def gathered(value: T) -> list[T]:
     values: list[Any] = [None] * size()
     dist.all_gather_object(values, value)
     return values
+
+
+def shares(rows: int, batch_size: int) -> list[int]:
+    """Return where each process's rows begin, and where the last one's end: whole batches each."""
+    batches = -(-rows // batch_size)
+    return [min(rows, batch_size * (batches * each // size())) for each in range(size() + 1)]

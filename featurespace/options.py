@@ -61,6 +61,11 @@ ANALYZE = {
         DEFAULT_PROPERTIES,
         "Properties of a layer by itself, separated by commas: " + ", ".join(PROPERTIES) + "; or all.",
     ),
+    "store": Option(
+        True,
+        "Keep the features. Without, only CKA of all layers is computed, while the images go through all networks: no disk is "
+        "needed, and sums of 160 D^2 bytes for D features in all layers.",
+    ),
     "limit": Option(
         None, "Use at most this many images of each data set, stratified by label and drawn with the seed."
     ),

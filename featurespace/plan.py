@@ -37,8 +37,9 @@ class Plan:
     images : images of each data set
     models : cost of each network
     disk_bytes, free_bytes : what the feature store will take, and what the disk has left
-    memory_bytes : what the statistics hold at once: all layers of one data set as float64, or the kernels of the weights of
-        one layer in all networks, whichever is more
+    memory_bytes : what CKA holds at once: all layers of one data set as float64, of as many models as go into 4 GiB, or sums of
+        products where there are many images or no features are kept; or the kernels of the weights of one layer in all networks,
+        whichever is more
     seconds : of the forward passes alone
     """
 
@@ -51,11 +52,17 @@ class Plan:
 
 
 def make_plan(
-    models: list[Model], images: dict[str, int], options: ExtractOptions, out: Path, *, weights: bool = False
+    models: list[Model],
+    images: dict[str, int],
+    options: ExtractOptions,
+    out: Path,
+    *,
+    weights: bool = False,
+    kept: bool = True,
 ) -> Plan:
     """Return the cost of extracting every network on every data set; three small forward passes each.
 
-    With ``weights``, what comparing them takes is counted.
+    With ``weights``, what comparing them takes is counted; features that are not ``kept`` take no disk, but sums.
     """
     from featurespace.tables.weights import kernel_bytes
 
@@ -64,13 +71,25 @@ def make_plan(
     return Plan(
         images=images,
         models=plans,
-        disk_bytes=_disk_bytes(sum(plan.width for plan in plans), total),
+        disk_bytes=_disk_bytes(sum(plan.width for plan in plans), total) if kept else 0,
         free_bytes=_free_bytes(out),
         memory_bytes=max(
-            8 * sum(plan.width for plan in plans) * max(images.values()), kernel_bytes(models) if weights else 0
+            _statistics_bytes(plans, max(images.values()), kept=kept), kernel_bytes(models) if weights else 0
         ),
         seconds=sum(total / plan.images_per_second for plan in plans),
     )
+
+
+def _statistics_bytes(plans: tuple[ModelPlan, ...], images: int, *, kept: bool) -> int:
+    """Return what CKA holds at once: the features of some models, or sums of their products."""
+    from featurespace.tables import similarity, streamed
+
+    widths = sorted(plan.width for plan in plans)
+    if not kept:
+        return 8 * streamed.BLOCKS * (sum(widths) ** 2 + sum(each**2 for each in widths)) // 2
+    if images > streamed.AT_ONCE:
+        return 8 * (streamed.BLOCKS + 2) * min(streamed.TILE, widths[-1]) ** 2 + 8 * streamed.CHUNK * 2 * streamed.TILE
+    return 8 * images * min(sum(widths), max(sum(widths[-2:]), similarity.MEMORY // (8 * images)))
 
 
 def check_disk(models: list[Model], images: dict[str, int], options: ExtractOptions, out: Path) -> None:

@@ -29,6 +29,7 @@ ORDER = [
     {"report"},
     {"plan"},
     {"inputs"},
+    {"passing"},
     {"measuring", "overlap", "viewing"},
     {"analyze", "comparing", "exploration", "exporting", "indexing", "inspection"},
     {"studying"},

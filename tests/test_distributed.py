@@ -16,9 +16,10 @@ import sys
 import featurespace as fs
 from featurespace.tables import streamed
 streamed.AT_ONCE, streamed.CHUNK = 10, 16
-before, after, bright, dark, out = sys.argv[1:]
+before, after, bright, dark, out, *passing = sys.argv[1:]
 fs.analyze([f"before=test_resnet@{before}", f"after=test_resnet@{after}"], [f"bright={bright}", f"dark={dark}"], out,
-           image_size=32, batch_size=20, only=("similarity", "gap"), measures=(), layers="stages", device="cpu")
+           image_size=32, batch_size=20, only=("similarity",) if passing else ("similarity", "gap"), measures=(), layers="stages",
+           device="cpu", store=not passing)
 """
 
 
@@ -68,6 +69,16 @@ def test_the_tables_are_equal_but_for_the_order_of_summation(both):
         pd.testing.assert_frame_equal(*tables, rtol=1e-10, atol=1e-12)
     cka = pd.read_parquet(two / "tables/similarity.parquet").query("metric == 'cka_debiased'")
     assert cka["interval"].str.match("jackknife over .* blocks of groups").all() and np.isfinite(cka["se"]).all()
+
+
+@pytest.mark.slow
+def test_cka_in_passing_is_that_of_kept_features(both, tmp_path, checkpoints, two_domains):
+    job = both[0].parent / "job.py"
+    code, _, err = finished(torchrun(2, job, *checkpoints, *two_domains, tmp_path / "run", "passing"))
+    assert code == 0, err
+    tables = [pd.read_parquet(run / "tables/similarity.parquet").query("metric == 'cka_debiased'").reset_index(drop=True)
+              for run in (both[0], tmp_path / "run")]  # fmt: skip
+    pd.testing.assert_frame_equal(*tables, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def extract(
     choose other summation orders; so it is not part of what makes a store another one.
     """
     progress = progress or Progress()
-    network, layers = _prepared(model, options)
+    network, layers = prepared(model, options)
     key = store_key(model, fingerprint or data.fingerprint(), [layer.name for layer in layers], options)
     store = _matching(path, key)
     progress.detail(f"{model.label} on {data.name}: {'features made anew' if store is None else 'features used again'}")
@@ -88,12 +88,12 @@ def extract(
             FeatureStore.create, path, key=key, names=(model.label, data.name), samples=samples, widths=widths,
             batch_size=options.batch_size,
         )  # fmt: skip
-        forward = partial(_forward, network, layers, model, data, options=options, progress=progress)
+        of_rows = partial(forward, network, layers, model, data, options=options, progress=progress)
         if distributed.size() > 1:
-            store = _filled_by_all(path, begin, forward, samples)
+            store = _filled_by_all(path, begin, of_rows, samples)
         else:
             store = begin()
-            _fill(store, forward, model.label, data, progress)
+            _fill(store, of_rows, model.label, data, progress)
     _tell_bad_images(store, options, progress)
     _refuse_nonfinite(store)
     return store
@@ -109,12 +109,13 @@ def _matching(path: Path, key: dict[str, Any]) -> FeatureStore | None:
 
 def layer_widths(model: Model, options: ExtractOptions) -> dict[str, int]:
     """Return the layers that the options select, in order of execution, and the features an image has in each."""
-    network, layers = _prepared(model, options)
+    network, layers = prepared(model, options)
     check_pool(network, layers, options.pool)
     return {layer.name: feature_width(layer, options.pool) for layer in layers}
 
 
-def _prepared(model: Model, options: ExtractOptions) -> tuple[torch.nn.Module, list[Layer]]:
+def prepared(model: Model, options: ExtractOptions) -> tuple[torch.nn.Module, list[Layer]]:
+    """Return the network on its device, and the layers that the options select, in order of execution."""
     device = torch.device(options.device)
     network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Two images: BatchNorm and pooling over a single one can hide a shape error.
@@ -193,7 +194,7 @@ def input_batches(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _forward(
+def forward(
     network: torch.nn.Module, layers: list[Layer], model: Model, data: ImageData, start: int, stop: int, batch_size: int,
     *, options: ExtractOptions, progress: Progress,
 ) -> Iterator[tuple[int, dict[str, np.ndarray], dict[int, str]]]:  # fmt: skip
@@ -214,11 +215,11 @@ def _forward(
             advance(len(rows))
 
 
-def _fill(store: FeatureStore, forward: Forward, label: str, data: ImageData, progress: Progress) -> None:
+def _fill(store: FeatureStore, of_rows: Forward, label: str, data: ImageData, progress: Progress) -> None:
     if store.rows_done:
         progress.tell(f"{label} on {data.name}: goes on after row {store.rows_done} of {len(data)}")
     saved = time.monotonic()
-    for start, features, unreadable in forward(store.rows_done, len(data), store.manifest["batch_size"]):
+    for start, features, unreadable in of_rows(store.rows_done, len(data), store.manifest["batch_size"]):
         store.write(start, features, unreadable)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             store.checkpoint(start + len(next(iter(features.values()))))
@@ -228,7 +229,7 @@ def _fill(store: FeatureStore, forward: Forward, label: str, data: ImageData, pr
 
 
 def _filled_by_all(
-    path: Path, begin: Callable[[], FeatureStore], forward: Forward, samples: pd.DataFrame
+    path: Path, begin: Callable[[], FeatureStore], of_rows: Forward, samples: pd.DataFrame
 ) -> FeatureStore:
     """Return the store, filled by all processes: the first begins and closes it, each writes its own rows."""
     store = distributed.together(lambda: begin() if distributed.rank() == 0 else None) or open_shared(path)
@@ -236,7 +237,7 @@ def _filled_by_all(
 
     def fill() -> dict[str, Any]:
         saved = time.monotonic()
-        for start, features, unreadable in forward(part.done, part.stop, store.manifest["batch_size"]):
+        for start, features, unreadable in of_rows(part.done, part.stop, store.manifest["batch_size"]):
             part.write(start, features, unreadable)
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 part.checkpoint()

@@ -37,9 +37,7 @@ class Part:
     def __init__(self, store: FeatureStore, samples: pd.DataFrame):
         self.store, self.samples = store, samples
         self.file = store.path / PARTS / f"{distributed.rank()}-of-{distributed.size()}.json"
-        size, rows = store.manifest["batch_size"], len(samples)
-        batches = -(-rows // size)
-        ends = [min(rows, size * (batches * each // distributed.size())) for each in range(distributed.size() + 1)]
+        ends = distributed.shares(len(samples), store.manifest["batch_size"])
         self.start, self.stop = ends[distributed.rank()], ends[distributed.rank() + 1]
         self.bad: list[dict[str, Any]] = []
         self.done = self.start

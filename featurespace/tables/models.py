@@ -22,11 +22,11 @@ def layers_table(stores: Stores, *, steps: Sequence[str] = ()) -> pd.DataFrame:
     rows = [
         {
             "model": model, "layer": layer, "depth": depth, "role": "control" if model in stores.untrained else "model",
-            "width": stores.features(model, stores.data[0], layer).shape[1], "control": stores.controls.get(model),
+            "width": width, "control": stores.controls.get(model),
             "arm": stores.arm_of.get(model),
         }
         for model in stores.models
-        for depth, layer in enumerate(stores.layers(model))
+        for depth, (layer, width) in enumerate(stores.widths(model).items())
     ]  # fmt: skip
     table = validate(rows, LAYERS)
     number = {model: index for index, model in enumerate(steps)}

@@ -24,14 +24,11 @@ from featurespace.tables.pairs import pair_tables
 from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
-from featurespace.tables.streamed import is_streamed, streamed_matrices
+from featurespace.tables.streamed import Matrix, Problems, is_streamed, streamed_matrices
 
 MIN_SAMPLES = 4  # Song's unbiased HSIC divides by n - 3
 MEMORY = 1 << 32
 """Bytes that the features of models compared with each other take at once, unless two models take more."""
-
-Matrix = list[list[Estimate | None]]
-Problems = dict[str, str]  # by layer
 
 
 def similarity_tables(
@@ -63,8 +60,12 @@ def similarity_tables(
             if model_a != model_b:
                 between |= _estimates(model_a, model_b, result)
         differences += cka_differences(stores, data, between)
+        if not stores.kept:
+            continue
         few = sampled(stores, "measures", seed=seed)
         rows += corresponding_rows(few, usable[data], data, measures=measures, seed=seed, progress=progress)
+    if not stores.kept:
+        return {"similarity": validate(rows, SIMILARITY)}, differences
     few = sampled(stores, "influence", seed=seed)
     tables, between_groups = pair_tables(few, usable, seed=seed, progress=progress)
     similarity = validate(rows + between_groups, SIMILARITY)
@@ -85,19 +86,27 @@ def _cka_results(
     stores: Stores, data: str, pairs: list[tuple[str, str]], progress: Progress
 ) -> dict[tuple[str, str], Result]:
     """Return the CKA of each pair of models; only those that are not remembered are computed, all in one go."""
+    if data in stores.made:
+        made = stores.made[data].matrices(pairs)
+        return {pair: _result(pair, matrix, problems, stores) for pair, matrix, problems in made}
     keys = {(a, b): {"a": stores.content(a, data), "b": stores.content(b, data), **stores.place()} for a, b in pairs}
     results = {pair: stores.memo.find("cka", keys[pair]) for pair in pairs}
     missing = [pair for pair in pairs if results[pair] is None]
     make = streamed_matrices if is_streamed(stores, data) else _matrices
     for pair, matrix, problems in make(stores, data, missing, progress) if missing else ():
-        usable = [[layer for layer in stores.layers(model) if layer not in problems[model]] for model in pair]
-        result = _pair_result(usable[0], usable[1], matrix, same=pair[0] == pair[1])
-        if pair[0] == pair[1]:
-            result.rows.extend(
-                {"layer_a": layer, "layer_b": layer, "problem": why} for layer, why in problems[pair[0]].items()
-            )
-        results[pair] = stores.memo.keep("cka", keys[pair], result)
+        results[pair] = stores.memo.keep("cka", keys[pair], _result(pair, matrix, problems, stores))
     return {pair: result for pair, result in results.items() if result is not None}
+
+
+def _result(pair: tuple[str, str], matrix: Matrix, problems: dict[str, Problems], stores: Stores) -> Result:
+    """Return the rows of two models, with the problems of layers where both are one model."""
+    usable = [[layer for layer in stores.layers(model) if layer not in problems[model]] for model in pair]
+    result = _pair_result(usable[0], usable[1], matrix, same=pair[0] == pair[1])
+    if pair[0] == pair[1]:
+        result.rows.extend(
+            {"layer_a": layer, "layer_b": layer, "problem": why} for layer, why in problems[pair[0]].items()
+        )
+    return result
 
 
 def _matrices(

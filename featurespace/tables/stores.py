@@ -34,14 +34,16 @@ class Stores:
     arm_of : label of a model -> its arm, for models that are one of several seeds of a way of training
     device : where CKA, MMD and the Frechet distance are computed, the CPU or a CUDA device
     rows : data set -> the rows that are taken, ascending; all of those that are not named. See `at_most`
+    made : data set -> its `StreamedCKA`, where features were not kept and it was computed while they were there
     """
 
-    stores: Mapping[tuple[str, str], FeatureStore]
+    stores: Mapping[tuple[str, str], Any]  # FeatureStore, or Unkept where they were not kept
     controls: Mapping[str, str] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo)
     arm_of: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._samples: dict[str, pd.DataFrame] = {}
@@ -124,6 +126,16 @@ class Stores:
     def layers(self, model: str) -> list[str]:
         """Layers of a model in order of execution."""
         return list(self.stores[model, self.data[0]])
+
+    def widths(self, model: str) -> dict[str, int]:
+        """Features that an image has in each layer of a model."""
+        layers = self.stores[model, self.data[0]].manifest["layers"]
+        return {layer["name"]: int(layer["width"]) for layer in layers}
+
+    @property
+    def kept(self) -> bool:
+        """Whether there are features, and not only what was computed while they were there."""
+        return not self.made
 
     def content(self, model: str, data: str, layers: list[str] | None = None) -> dict[str, Any]:
         """Everything in a store that a result can depend on: names, samples, and the features of the given layers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -30,27 +30,88 @@ CHUNK = 8192
 """Images whose features are in memory at once."""
 
 Place = tuple[str, str]  # model and layer
+Matrix = list[list[Estimate | None]]
+Problems = dict[str, str]  # by layer
 
 
 def is_streamed(stores: Stores, data: str) -> bool:
     """Whether the CKA of a data set is computed from chunks, with blocks left out in turn."""
-    return len(stores.samples(data)) > AT_ONCE
+    return len(stores.samples(data)) > AT_ONCE or not stores.kept
 
 
 def block_sizes(stores: Stores, data: str) -> np.ndarray:
     """Return how many images each block holds."""
-    return np.bincount(_blocks(stores, data), minlength=BLOCKS)
+    return np.bincount(blocks_of(stores, data), minlength=BLOCKS)
 
 
-def _blocks(stores: Stores, data: str) -> np.ndarray:
+def blocks_of(stores: Stores, data: str) -> np.ndarray:
+    """Return the block of each image."""
     groups = stores.column(data, "group")
     names = stores.samples(data)["id"].to_numpy(str) if groups is None else groups
     unique, codes = np.unique(names, return_inverse=True)
     return np.array([zlib.crc32(name.encode()) % BLOCKS for name in unique.tolist()])[codes]
 
 
+class TileSums:
+    """Sums of products of two tiles of layers, by block, from which the HSIC of each layer of one with each of the other follows.
+
+    Parameters
+    ----------
+    first, second : the layers, whose features stand side by side
+    widths : features of each layer
+    """
+
+    def __init__(self, first: Sequence[Place], second: Sequence[Place], widths: Mapping[Place, int]):
+        self.first, self.second = first, second
+        self.left, self.right = (parts_of([widths[each] for each in tile]) for tile in (first, second))
+        self.sums: list[Moments] = []
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the sums take."""
+        return 8 * BLOCKS * self.left[-1].stop * self.right[-1].stop
+
+    def add(self, Z: Any, W: Any, block: np.ndarray) -> None:
+        """Add shifted and scaled features of some images, and the block of each."""
+        self.sums = self.sums or [Moments.zero(self.left, self.right, Z) for _ in range(BLOCKS)]
+        for number in np.unique(block).tolist():
+            of = np.flatnonzero(block == number)
+            self.sums[number].plus(moments(Z[of], W[of], self.left, self.right))
+
+    def hsic(self, sizes: np.ndarray) -> Iterator[tuple[tuple[Place, Place], BlockHSIC]]:
+        """Yield each two layers with their HSIC, of the images of all processes, of which each block holds so many."""
+        nothing = [Moments.zero(self.left, self.right, np.empty(0))] * BLOCKS
+        own = [each.to_numpy() for each in self.sums] or nothing
+        blocks = [Moments(*distributed.total(each)) for each in own]
+        whole = Moments(*(sum(each[1:], 1 * each[0]) for each in zip(*blocks)))
+        n = int(sizes.sum())
+        value = hsic_of_moments(whole, n, self.left, self.right)
+        left_out = [(each, n - size) for each, size in zip(blocks, sizes.tolist()) if size]
+        without = np.stack([hsic_of_moments(whole.minus(each), m, self.left, self.right) for each, m in left_out])
+        for (a, one), (b, other) in product(enumerate(self.first), enumerate(self.second)):
+            yield (one, other), BlockHSIC(float(value[a, b]), without[:, a, b])
+
+
+class Scaling:
+    """What is taken off the features of layers, and the power of two they are divided by: exact, and far from overflow."""
+
+    def __init__(self) -> None:
+        self.known: dict[Place, tuple[np.ndarray, float]] = {}
+
+    def begin(self, place: Place, features: np.ndarray) -> None:
+        """Choose them for a layer by some of its images."""
+        start = np.asarray(features, dtype=np.float64)
+        size = np.ldexp(1.0, -int(np.frexp(magnitude(start - start.mean(axis=0)))[1]))
+        self.known[place] = start.mean(axis=0), float(size)
+
+    def __call__(self, place: Place, features: np.ndarray) -> np.ndarray:
+        """Return shifted and scaled features of a layer in float64."""
+        shift, size = self.known[place]
+        return (np.asarray(features, dtype=np.float64) - shift) * size
+
+
 class StreamedCKA:
-    """CKA of layers of models on one data set; `add` what is wanted, then ask for estimates.
+    """CKA of layers of models on one data set, from HSIC that `add` computes from the stores.
 
     Parameters
     ----------
@@ -66,25 +127,25 @@ class StreamedCKA:
 
     def __init__(self, stores: Stores, data: str):
         self.stores, self.data = stores, data
-        self.blocks = _blocks(stores, data)
+        self.blocks = blocks_of(stores, data)
         self.sizes = np.bincount(self.blocks, minlength=BLOCKS)
+        self.widths = {
+            (model, layer): width for model in stores.models for layer, width in stores.widths(model).items()
+        }
         self.hsic: dict[tuple[Place, Place], BlockHSIC] = {}
-        self._scaling: dict[Place, tuple[np.ndarray, float]] = {}
+        self._scaling = Scaling()
 
     def problem(self, model: str, layer: str) -> str:
         """Return why a layer has no CKA; empty where it has one."""
-        width = self.stores.stores[model, self.data][layer].shape[1]
+        width = self.widths[model, layer]
         if width > WIDEST:
             return (
-                f"has {width:,} features an image; of more than {AT_ONCE:,} images CKA takes layers of up to {WIDEST:,} "
-                "(--pool avg makes them narrower, --limit takes fewer images)"
+                f"has {width:,} features an image; from chunks of images CKA takes layers of up to {WIDEST:,} "
+                f"(--pool avg makes them narrower, --limit takes at most {AT_ONCE:,} images)"
             )
         own = self.hsic.get(((model, layer), (model, layer)))
-        return (
-            "is constant: every sample has the same features, so CKA with it is undefined"
-            if own and own.value <= ROUNDING
-            else ""
-        )
+        still = own is not None and own.value <= ROUNDING
+        return "is constant: every sample has the same features, so CKA with it is undefined" if still else ""
 
     def tiles(self, model: str) -> list[list[Place]]:
         """Return the layers of a model in tiles."""
@@ -93,7 +154,7 @@ class StreamedCKA:
         for layer in self.stores.layers(model):
             if self.problem(model, layer):
                 continue
-            own = self.stores.stores[model, self.data][layer].shape[1]
+            own = self.widths[model, layer]
             if width + own > TILE:
                 tiles.append([])
                 width = 0
@@ -101,7 +162,7 @@ class StreamedCKA:
             width += own
         return tiles
 
-    def passes(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[Place], list[Place]]]:
+    def passes(self, pairs: Sequence[tuple[str, str]]) -> list[TileSums]:
         """Return the pairs of tiles that give the CKA of pairs of models; each tile with itself is among them."""
         models = list(dict.fromkeys(model for pair in pairs for model in pair))
         tiles = {model: self.tiles(model) for model in models}
@@ -109,91 +170,78 @@ class StreamedCKA:
         for a, b in pairs:
             wanted = list(product(enumerate(tiles[a]), enumerate(tiles[b])))
             found += [(first, second) for (i, first), (j, second) in wanted if a != b or i < j]
-        return found
+        return [TileSums(first, second, self.widths) for first, second in found]
 
-    def add(self, first: list[Place], second: list[Place]) -> None:
-        """Compute the HSIC of each layer of one tile with each of another; all processes take part."""
-        left, right = (
-            [slice_ for slice_ in parts_of([self._width(each) for each in tile])] for tile in (first, second)
-        )
-        sums: list[Moments] | None = None
+    def add(self, sums: TileSums) -> None:
+        """Go through the features of two tiles, and keep their HSIC; all processes take part."""
         mine = range(CHUNK * distributed.rank(), len(self.blocks), CHUNK * distributed.size())
         for start in mine:
             rows = slice(start, start + CHUNK)
-            Z = self._chunk(first, rows)
-            W = Z if first is second else self._chunk(second, rows)
-            sums = sums or [Moments.zero(left, right, Z) for _ in range(BLOCKS)]
-            block = self.blocks[rows]
-            for number in np.unique(block).tolist():
-                of = np.flatnonzero(block == number)
-                sums[number].plus(moments(Z[of], W[of], left, right))
-        own = [each.to_numpy() for each in sums] if sums else [Moments.zero(left, right, np.empty(0))] * BLOCKS
-        blocks = [Moments(*distributed.total(each)) for each in own]
-        whole = Moments(*(sum(each[1:], 1 * each[0]) for each in zip(*blocks)))
-        n = len(self.blocks)
-        value = hsic_of_moments(whole, n, left, right)
-        without = np.stack([
-            hsic_of_moments(whole.minus(each), n - size, left, right)
-            for each, size in zip(blocks, self.sizes.tolist()) if size
-        ])  # fmt: skip
-        for (a, one), (b, other) in product(enumerate(first), enumerate(second)):
-            self.hsic[one, other] = BlockHSIC(float(value[a, b]), without[:, a, b])
-            self.hsic[other, one] = self.hsic[one, other]
+            Z = self._chunk(sums.first, rows)
+            sums.add(Z, Z if sums.first is sums.second else self._chunk(sums.second, rows), self.blocks[rows])
+        self.keep(sums)
 
-    def _width(self, place: Place) -> int:
-        return int(self.stores.stores[place[0], self.data][place[1]].shape[1])
+    def keep(self, sums: TileSums) -> None:
+        """Keep the HSIC that follow from sums over all images."""
+        for (one, other), found in sums.hsic(self.sizes):
+            self.hsic[one, other] = self.hsic[other, one] = found
 
-    def _chunk(self, tile: list[Place], rows: slice) -> Any:
+    def _chunk(self, tile: Sequence[Place], rows: slice) -> Any:
         """Return shifted and scaled features of a tile's layers side by side, on the device of the statistics."""
         columns = []
-        for model, layer in tile:
-            features = self.stores.stores[model, self.data][layer]
-            if (model, layer) not in self._scaling:
-                start = np.asarray(features[:CHUNK], dtype=np.float64)
-                # a power of two for each layer: exact, and fourth powers stay far from overflow
-                size = np.ldexp(1.0, -int(np.frexp(magnitude(start - start.mean(axis=0)))[1]))
-                self._scaling[model, layer] = start.mean(axis=0), float(size)
-            shift, size = self._scaling[model, layer]
-            columns.append((np.asarray(features[rows], dtype=np.float64) - shift) * size)
-        chunk = np.concatenate(columns, axis=1)
-        if self.stores.device == "cpu":
-            return chunk
-        import torch
-
-        return torch.from_numpy(chunk).to(self.stores.device)
+        for place in tile:
+            features = self.stores.stores[place[0], self.data][place[1]]
+            if place not in self._scaling.known:
+                self._scaling.begin(place, features[:CHUNK])
+            columns.append(self._scaling(place, features[rows]))
+        return placed(np.concatenate(columns, axis=1), self.stores.device)
 
     def estimate(self, first: Place, second: Place) -> Estimate | None:
-        """Return the CKA of two layers, None where one has none."""
+        """Return the CKA of two layers, None where one is constant."""
         groups = self.stores.column(self.data, "group")
         unit = "sample" if groups is None else "group"
         count = len(self.blocks) if groups is None else len(np.unique(groups))
         hsic = [self.hsic[pair] for pair in ((first, second), (first, first), (second, second))]
         sizes = self.sizes[self.sizes > 0]
         reason = "" if len(sizes) >= 5 else f"{len(sizes)} blocks of groups, at least 5 needed"
-        found = cka_of_blocks(*hsic, sizes=sizes, n=len(self.blocks), unit=unit, same=first == second, reason=reason)
+        about: Any = {"n": len(self.blocks), "unit": unit, "same": first == second, "reason": reason}
+        found = cka_of_blocks(*hsic, sizes=sizes, **about)
         return found and replace(found, n_groups=count)
+
+    def matrices(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[tuple[str, str], Matrix, dict[str, Problems]]]:
+        """Yield each pair of models with the CKA of all their usable layers, and why other layers have none."""
+        problems = {
+            model: {layer: why for layer in self.stores.layers(model) if (why := self.problem(model, layer))}
+            for model in dict.fromkeys(model for pair in pairs for model in pair)
+        }
+        for a, b in pairs:
+            places = [[(m, layer) for layer in self.stores.layers(m) if layer not in problems[m]] for m in (a, b)]
+            yield (a, b), [[self.estimate(one, other) for other in places[1]] for one in places[0]], problems
+
+
+def placed(features: np.ndarray, device: str) -> Any:
+    """Return features on a device."""
+    if device == "cpu":
+        return features
+    import torch
+
+    return torch.from_numpy(features).to(device)
 
 
 def streamed_matrices(
     stores: Stores, data: str, pairs: Sequence[tuple[str, str]], progress: Progress
-) -> Iterator[tuple[tuple[str, str], list[list[Estimate | None]], dict[str, dict[str, str]]]]:
+) -> Iterator[tuple[tuple[str, str], Matrix, dict[str, Problems]]]:
     """Yield each pair of models with the CKA of all their usable layers, and why other layers have none."""
     distributed.told((data, list(pairs)))
     cka = StreamedCKA(stores, data)
     passes = cka.passes(pairs)
     with progress.bar(f"CKA on {data}", len(passes), "passes") as advance:
-        for first, second in passes:
-            cka.add(first, second)
+        for sums in passes:
+            cka.add(sums)
             advance(1)
-    problems = {
-        model: {layer: why for layer in stores.layers(model) if (why := cka.problem(model, layer))}
-        for model in dict.fromkeys(model for pair in pairs for model in pair)
-    }
-    for a, b in pairs:
-        places = [
-            [(model, layer) for layer in stores.layers(model) if layer not in problems[model]] for model in (a, b)
-        ]
-        yield (a, b), [[cka.estimate(one, other) for other in places[1]] for one in places[0]], problems
+    yield from cka.matrices(pairs)
 
 
 def help_with_cka(stores: Stores) -> None:
@@ -201,5 +249,5 @@ def help_with_cka(stores: Stores) -> None:
     while (job := distributed.told(None)) is not None:
         data, pairs = job
         cka = StreamedCKA(stores, data)
-        for first, second in cka.passes(pairs):
-            cka.add(first, second)
+        for sums in cka.passes(pairs):
+            cka.add(sums)

@@ -109,8 +109,8 @@ def test_memory_does_not_grow_with_the_images(tmp_path, rng, monkeypatch):
         made = {(name, "x"): written(tmp_path / str(n), name, {"l": X + place}) for place, name in enumerate("ab")}
         cka_of = StreamedCKA(Stores(made), "x")
         tracemalloc.start()
-        for first, second in cka_of.passes([("a", "b")]):
-            cka_of.add(first, second)
+        for sums in cka_of.passes([("a", "b")]):
+            cka_of.add(sums)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert cka_of.estimate(("a", "l"), ("b", "l")).value == pytest.approx(cka(X, X + 1), abs=1e-12)
