@@ -77,6 +77,55 @@ Columns = Annotated[str | None, _option("columns")]
 Pictures = Annotated[bool | None, _option("pictures", "--pictures/--no-pictures")]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
+UNCONFIGURED = ("trust", "quiet", "verbose", "json_output")  # they are about one call, and no part of what is done
+
+
+def _take_from_file(context: typer.Context, file: Path | None) -> None:
+    """Make the values of a YAML file the defaults of a command."""
+    if file is None:
+        return
+    from featurespace.yaml_files import read_checked
+
+    names, schema = _schema(context)
+    context.default_map = {names[key]: value for key, value in read_checked(file, schema).items()}
+
+
+def _schema(context: typer.Context) -> tuple[dict[str, str], Any]:
+    """Return the parameters of a command by their keys in a file, and its schema: each option is written once."""
+    from inspect import unwrap
+    from typing import get_args, get_origin, get_type_hints
+
+    from pydantic import BeforeValidator, ConfigDict, Field, create_model
+
+    hints = get_type_hints(unwrap(context.command.callback)) if context.command.callback else {}
+    names: dict[str, str] = {}
+    fields: dict[str, Any] = {}
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name not in hints or name in UNCONFIGURED:
+            continue
+        kinds = (hints[name], *get_args(hints[name]))
+        kind = str if Path in kinds else hints[name]
+        if any(get_origin(each) is list for each in kinds):  # one text is a list of one
+            kind = Annotated[kind, BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+        key = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+        names[key] = name
+        fields[key] = (kind, Field(default=None, description=getattr(parameter, "help", None)))
+    return names, create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="YAML file with the same options, and arguments by their names; flags override it.",
+        metavar="FILE",
+        show_default=False,
+        is_eager=True,
+        expose_value=False,
+        callback=_take_from_file,
+    ),
+]
 SaveConfig = Annotated[
     Path | None, path_option("--save-config", help="Write the resolved configuration to this file.", metavar="FILE")
 ]
@@ -94,8 +143,11 @@ def collect(given: dict[str, Any], config: Path | None, *, needed: tuple[str, ..
     FeaturespaceError
         the file cannot be read, or one of the ``needed`` (models, data) is given nowhere
     """
-    from featurespace.config import read_config
+    from featurespace.config import AnalyzeConfig, read_config
+    from featurespace.yaml_files import read_checked
 
+    if config:
+        read_checked(config, AnalyzeConfig)
     options = {
         **(read_config(config) if config else {}),
         **{name: value for name, value in given.items() if value not in (None, [])},

@@ -127,6 +127,7 @@ def export(
     model: Annotated[list[str] | None, typer.Option("--model", help="Only this model; several times.")] = None,
     data: Annotated[list[str] | None, typer.Option("--data", help="Only this data set; several times.")] = None,
     layer: Annotated[list[str] | None, typer.Option("--layer", help="Only this layer; several times.")] = None,
+    config: arguments.ConfigFile = None,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Write the features of a run for other programs: one Parquet with vectors, CSV, or HDF5."""
@@ -143,6 +144,7 @@ def index(
         str, typer.Argument(help="LABEL=PATH of a folder of images or volumes, or of a manifest.", show_default=False)
     ],
     out: Annotated[Path, arguments.path_option("--out", help="The manifest, .parquet or .csv.", metavar="FILE")],
+    config: arguments.ConfigFile = None,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Write a manifest of a data set, so that later commands need not walk its folders."""
@@ -156,6 +158,7 @@ def index(
 def demo(
     out: Annotated[Path, arguments.path_option("--out", help="The run directory.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    config: arguments.ConfigFile = None,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Run the main job on weights and images that come with installed packages; a few minutes on two cores."""
@@ -168,6 +171,7 @@ def demo(
 @app.command()
 def report(
     directory: arguments.Directory,
+    config: arguments.ConfigFile = None,
 ) -> None:
     """Write the report of a run again, from its tables and figures."""
     from featurespace.report.write import write_report
@@ -183,6 +187,7 @@ def report(
 @app.command()
 def figures(
     directory: arguments.Directory,
+    config: arguments.ConfigFile = None,
 ) -> None:
     """Draw the figures of a run again, from its tables."""
     from featurespace.report.write import draw_figures
@@ -199,6 +204,7 @@ def figures(
 @app.command()
 def verify(
     directory: arguments.Directory,
+    config: arguments.ConfigFile = None,
 ) -> None:
     """Read everything a run wrote and compare it with its hashes; the first file that differs is named."""
     from featurespace.run import load

@@ -78,14 +78,14 @@ def compare(
     from featurespace.comparing import compare as job
     from featurespace.errors import FeaturespaceError
     from featurespace.results.settings import CompareConfig
-    from featurespace.yaml_files import read_yaml
+    from featurespace.yaml_files import read_checked
 
     given: dict[str, Any] = {
         "runs": runs, "adjust": adjust, "curves": curves, "losses": losses, "predictions": predictions,
         "masks": masks, "images": images, "task": task, "by_class": by_class, "family": family, "alpha": alpha, "margin": margin,
         "power": power, "std": std, "draws": draws, "lower_is_better": lower_is_better, "seed": seed,
     }  # fmt: skip
-    options = read_yaml(config, CompareConfig) if config else {}
+    options = read_checked(config, CompareConfig) if config else {}
     options |= {name: value for name, value in given.items() if value not in (None, [])}
     if "runs" not in options:
         raise FeaturespaceError("no runs given; name runs tables (CSV or Parquet) on the command line or in --config")

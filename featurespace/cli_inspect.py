@@ -23,6 +23,7 @@ def inspect(
             show_default=False,
         ),
     ] = None,
+    config: arguments.ConfigFile = None,
     trust: arguments.Trust = False,
     json_output: arguments.Json = False,
 ) -> None:

@@ -15,9 +15,8 @@ def leakage(
         list[str],
         typer.Argument(help="LABEL=PATH of each data set; of one with splits, these are compared.", show_default=False),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Directory for the tables as CSV.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, arguments.path_option("--out", help="Directory for the tables as CSV.")] = None,
+    config: arguments.ConfigFile = None,
     quiet: arguments.Quiet = False,
     json_output: arguments.Json = False,
 ) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from featurespace.errors import FeaturespaceError, nearest
 
 MAX_CHARACTERS = 1_000_000  # of a configuration file
+OF_A_CALL = ("config", "save_config", "out", "into", "trust", "dry_run", "quiet", "verbose", "json", "json_output")
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -22,7 +23,7 @@ def checked(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     try:
         return schema(**values)
     except ValidationError as error:
-        raise FeaturespaceError(_explain(error, schema)) from error
+        raise FeaturespaceError(_explain(error.errors()[0], schema)) from error
 
 
 def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
@@ -47,8 +48,30 @@ def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
         if key not in fields:
             close = nearest(str(key), fields)
             hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(fields)
-            raise FeaturespaceError(f"{path}: unknown key {key!r}{hint}")
+            if key in OF_A_CALL:  # where they are no fields
+                hint = "; it is given on the command line alone, as --" + key.replace("_", "-")
+            raise FeaturespaceError(f"{path}:{_line(text, key)}: unknown key {key!r}{hint}")
     return content
+
+
+def read_checked(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
+    """Read a YAML file whose values are checked too, but may be some of the schema's; an error names file and line."""
+    values = read_yaml(path, schema)
+    try:
+        schema(**values)
+    except ValidationError as error:
+        wrong = [each for each in error.errors() if each["type"] != "missing"]
+        if wrong:
+            with open(path, encoding="utf-8-sig") as file:
+                line = _line(file.read(MAX_CHARACTERS), wrong[0]["loc"][0])
+            raise FeaturespaceError(f"{path}:{line}: {_explain(wrong[0], schema)}") from error
+    return values
+
+
+def _line(text: str, key: Any) -> int:
+    """Return the line, from 1, on which a key of a YAML mapping stands."""
+    keys = [each for each, _ in getattr(yaml.compose(text, _Loader), "value", ())]
+    return next((each.start_mark.line + 1 for each in keys if each.value == str(key)), 1)
 
 
 def with_changes(path: str | Path, schema: type[BaseModel], changes: Sequence[str]) -> dict[str, Any]:
@@ -106,8 +129,7 @@ def _why_no_file(path: Path) -> str:
     return "it does not exist" + (f"; did you mean {path.parent / close[0]}?" if close else "")
 
 
-def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
-    problem = error.errors()[0]
+def _explain(problem: Mapping[str, Any], schema: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in problem["loc"]) or "the configuration"
     if problem["type"] == "extra_forbidden":
         close = nearest(name, schema.model_fields)

@@ -69,10 +69,10 @@ def test_errors(options, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("layerz: blocks", "unknown key 'layerz'; did you mean 'layers'"), ("- a\n- b", "must hold keys and values"), ("a: [", "cannot be read as YAML"),
+    [("layerz: blocks", "c.yaml:1: unknown key 'layerz'; did you mean 'layers'"), ("- a\n- b", "must hold keys and values"), ("a: [", "cannot be read as YAML"),
      ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"), ("", "must hold keys and values"), ("hello", "must hold keys"),
      ("only: probe\nseed: 1\nonly: gap", "key 'only' stands twice"), ("only:\n\t- gap", "cannot be read as YAML"),
-     ("seed: &a 1\nlimit: *a", r"aliases \(\*name\) are not allowed"), ("only: &a [*a]", "aliases"), ("1: 2", "unknown key 1"),
+     ("seed: &a 1\nlimit: *a", r"aliases \(\*name\) are not allowed"), ("only: &a [*a]", "aliases"), ("seed: 1\n1: 2", "c.yaml:2: unknown key 1"),
      ("only: " + "[" * 5000 + "]" * 5000, "cannot be read as YAML"), ("only: !own x", "cannot be read as YAML"), ("[a]: 2", "cannot be read as YAML"),
      ("a: 1\n---\nb: 2", "cannot be read as YAML"), ("seed: 1 #" + "x" * 1_000_000, "more than 1,000,000 characters"),
      ("models: {a: resnet18@random}", "'models' must be a list of texts.*it is {'a': 'resnet18@random'}"),
