@@ -1,31 +1,80 @@
-"""The similarity of all layers to look into: value, interval and layers at every square."""
+"""The similarity of all layers to look into: value, interval and layers at every square, and the same as tables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from featurespace.errors import visible
+from featurespace.files import safe_name
 from featurespace.plots.similarity import heatmap_pairs
 from featurespace.plots.style import layer_names, shortened_layer
+from featurespace.report.numbers import count_of, number
 from featurespace.run import Run
 
 METRIC = "cka_debiased"
 MOST_NAMES = 14  # on an axis
+MOST_VALUES = 20_000  # in the tables of a page, at some 60 bytes each
+
+
+def heatmap_names(run: Run) -> dict[str, str]:
+    """Return the names of the heatmaps among the figures of a run, each with its data set."""
+    if not {"similarity", "layers"} <= set(run.tables):
+        return {}
+    names = {f"cka_heatmap_{safe_name(data)}": data for data in dict.fromkeys(run.tables["similarity"]["data"])}
+    return {name: data for name, data in names.items() if name in run.summary["figures"]}
 
 
 def heatmap_charts(run: Run, data: str) -> list[Any]:
     """Return a Bokeh figure a pair of models, with the pairs of the figure in the files."""
+    return [_chart(*each) for each in _pairs(run, data)]
+
+
+def heatmap_tables(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what each heatmap shows in words, for those who cannot see or point at it: a table a pair of models.
+
+    Each heatmap has its share of what a page may hold; what is left out is said, with the file that has it.
+    """
+    found = {}
+    for name, data in (names := heatmap_names(run)).items():
+        left, out, tables = MOST_VALUES // len(names), [], []
+        for pair, model_a, model_b, names_a, names_b in _pairs(run, data):
+            if len(pair) > left:
+                out.append(f"{model_a} / {model_b} ({len(pair):,} values)")
+                continue
+            left -= len(pair)
+            tables.append(_matrix(pair, model_a, model_b, names_a, names_b))
+        found[name] = {"title": f"Values and intervals of all layers on {data}", "tables": tables, "left_out": ", ".join(out),
+                       "file": f"figures/{name}.csv"}  # fmt: skip
+    return found
+
+
+def _pairs(run: Run, data: str) -> Iterator[tuple[pd.DataFrame, str, str, list[str], list[str]]]:
     similarity, layers = run.tables["similarity"], run.tables["layers"]
     rows = similarity[(similarity["metric"] == METRIC) & (similarity["data"] == data)]
-    charts = []
     for model_a, model_b in heatmap_pairs(layers):
         pair = rows[(rows["model_a"] == model_a) & (rows["model_b"] == model_b)]
         if len(pair):
-            charts.append(_chart(pair, model_a, model_b, layer_names(layers, model_a), layer_names(layers, model_b)))
-    return charts
+            yield pair, model_a, model_b, layer_names(layers, model_a), layer_names(layers, model_b)
+
+
+def _matrix(pair: pd.DataFrame, model_a: str, model_b: str, names_a: list[str], names_b: list[str]) -> dict[str, Any]:
+    alike = pair["n"].nunique() == 1
+    cells = {
+        (row.layer_a, row.layer_b): number(row.value)
+        + (" (no interval)" if pd.isna(row.ci_low) else f" ({number(row.ci_low)} to {number(row.ci_high)})")
+        + ("" if alike else f", n = {row.n:,}")
+        for row in pair.itertuples()
+    }
+    return {
+        "caption": f"Linear CKA on {pair['data'].iloc[0]} (95 % interval): layers of {model_a} in rows, of {model_b} in columns"
+        + (f"; {count_of(pair.iloc[0])}" if alike else ""),
+        "columns": ["layer", *names_b],
+        "rows": [[layer, *(cells.get((layer, other), "not computed") for other in names_b)] for layer in names_a],
+    }  # fmt: skip
 
 
 def _chart(pair: pd.DataFrame, model_a: str, model_b: str, names_a: list[str], names_b: list[str]) -> Any:

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from featurespace.files import safe_name
 from featurespace.report.embedding_chart import embedding_chart
-from featurespace.report.heatmap_chart import heatmap_charts
+from featurespace.report.heatmap_chart import heatmap_charts, heatmap_names
 from featurespace.run import Run
 
 
@@ -46,10 +45,8 @@ def interactive(run: Run) -> Interactive | None:
 
     printed = run.summary["figures"]  # each chart stands in for one of them
     figures: dict[str, tuple[str, list[Any]]] = {}
-    if {"similarity", "layers"} <= set(run.tables):
-        for data in dict.fromkeys(run.tables["similarity"]["data"]):
-            if (name := f"cka_heatmap_{safe_name(data)}") in printed:
-                figures[name] = f"Similarity of all layers on {data}", heatmap_charts(run, data)
+    for name, data in heatmap_names(run).items():
+        figures[name] = f"Similarity of all layers on {data}", heatmap_charts(run, data)
     chart = embedding_chart(run) if "aligned_umap" in printed else None
     if chart:
         figures["aligned_umap"] = "UMAP of all data sets together", chart[0]

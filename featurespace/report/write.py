@@ -20,6 +20,7 @@ from featurespace.report.chapters import CHAPTERS
 from featurespace.report.comparison import comparison_tables
 from featurespace.report.embedding_chart import shown_images
 from featurespace.report.findings import Finding
+from featurespace.report.heatmap_chart import heatmap_tables
 from featurespace.report.interactive import Interactive, interactive
 from featurespace.report.tables import report_tables
 from featurespace.run import Run
@@ -94,12 +95,16 @@ def _lead(found: list[Finding]) -> list[Finding]:
 
 def _sections(run: Run, found: list[Finding], live: Interactive | None) -> Iterator[Section]:
     of_runs = "comparison" in run.tables
+    values = heatmap_tables(run)
     for title, explanation, table, prefixes in comparison.CHAPTERS if of_runs else CHAPTERS:
         if table not in run.tables:
             continue
         own = [each._asdict() for each in found if each.table == ("leakage" if table == "layers" else table)]
         names = [name for name in run.summary["figures"] if name.startswith(prefixes)]
-        figures = [_figure(run, name, [each["sentence"] for each in own], live) for name in names]
+        figures = [
+            {**_figure(run, name, [each["sentence"] for each in own], live), "values": values.get(name)}
+            for name in names
+        ]
         tables = comparison_tables(run, table) if of_runs else report_tables(run, table)
         if table == "layers":
             tables = chain(about_tables(run), report_tables(run, "leakage") if "leakage" in run.tables else ())

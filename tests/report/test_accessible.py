@@ -49,6 +49,17 @@ def test_on_paper_stand_the_printed_figures(made):
         page.emulate_media(media="print")
         assert page.locator("figure.printed").first.is_visible() and not page.locator(".chart").first.is_visible()
         assert page.pdf(format="A4").startswith(b"%PDF")
+        assert not page.locator("details.values summary").is_visible()
+        page.locator("details.values").evaluate("each => each.open = true")
+        assert page.locator("details.values table").first.is_visible()
+
+
+@pytest.mark.slow
+def test_values_of_a_heatmap_open_by_keyboard_and_without_scripts(made):
+    with opened(made.report, java_script_enabled=False) as (page, heard):
+        page.focus("details.values summary")
+        page.keyboard.press("Enter")
+        assert page.locator("details.values table").first.is_visible() and heard == []
 
 
 @pytest.mark.slow

@@ -34,6 +34,54 @@ def test_every_model_has_a_chart_and_every_chart_a_printed_figure(text):
     assert [model["name"] for model in data["embedding"]["models"]] == ["before", "after"]
 
 
+def test_every_square_of_a_heatmap_stands_in_a_table(made, text):
+    (values,) = re.findall(r'<details class="values">.*?</details>', text, re.DOTALL)
+    tables = re.findall(r"<table>.*?</table>", values, re.DOTALL)
+    rows = made.tables["similarity"]
+    rows = rows[rows["data"] == "ct"]
+    assert len(tables) == 3 and sum(table.count("<td>") for table in tables) == len(rows)
+    row = rows[(rows["model_a"] == "before") & (rows["model_b"] == "after") & (rows["layer_a"] == "stem")].iloc[2]
+    cell = f"<td>{row['value']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})</td></tr>"
+    assert f"layers of before in rows, of after in columns; n = {N} images</caption>" in tables[1]
+    assert f"{cell}\n" in tables[1].split('<th scope="row">')[1]
+    assert "figures/cka_heatmap_ct.csv" in values and "Too large" not in values
+
+
+def test_tables_of_many_layers_are_left_out_and_said(made, monkeypatch):
+    from featurespace.report import heatmap_chart
+
+    monkeypatch.setattr(heatmap_chart, "MOST_VALUES", 10)
+    (found,) = heatmap_chart.heatmap_tables(made).values()
+    assert len(found["tables"]) == 1 and found["left_out"] == "before / after (9 values), after / after (9 values)"
+
+
+def test_values_without_an_interval_and_pairs_that_are_missing():
+    import pandas as pd
+
+    from featurespace.report.heatmap_chart import _matrix
+
+    row = {
+        "data": "ct",
+        "layer_a": "x",
+        "layer_b": "x",
+        "value": 0.5,
+        "ci_low": 0.4,
+        "ci_high": 0.6,
+        "n": 9,
+        "unit": "group",
+        "n_groups": 3,
+    }
+    pair = pd.DataFrame([row, row | {"layer_b": "y", "ci_low": None, "ci_high": None, "value": -0.25}])
+    table = _matrix(pair, "a", "b", ["x", "z"], ["x", "y"])
+    assert table["rows"] == [
+        ["x", "0.500 (0.400 to 0.600)", "-0.250 (no interval)"],
+        ["z", "not computed", "not computed"],
+    ]
+    assert table["caption"].endswith("n = 9 images in 3 groups")
+    other = _matrix(pair.assign(n=[9, 8]), "a", "b", ["x"], ["x", "y"])
+    assert other["rows"][0][1] == "0.500 (0.400 to 0.600), n = 9" and "n = " not in other["caption"]
+
+
 def test_points_can_be_coloured_by_everything_that_tells_images_apart(text):
     columns = page_data(text)["embedding"]["columns"]
     assert list(columns) == ["label", "data", "group", "age"]
