@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,19 @@ from featurespace.errors import FeaturespaceError
 from featurespace.options import ANALYZE
 
 
+def completed(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return what completes an option in a shell: one of the choices, or another one after a comma."""
+
+    def complete(incomplete: str) -> list[str]:
+        begun, comma, word = incomplete.rpartition(",")
+        return [f"{begun}{comma}{each}" for each in choices if each.startswith(word)]
+
+    return complete
+
+
 def _option(name: str, *flags: str) -> Any:
-    return typer.Option(*flags, help=ANALYZE[name].help)
+    choices = ANALYZE[name].choices
+    return typer.Option(*flags, help=ANALYZE[name].help, autocompletion=completed(choices) if choices else None)
 
 
 def a_path(text: str) -> Path:

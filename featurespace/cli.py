@@ -120,7 +120,12 @@ def extract(
 @app.command()
 def export(
     directory: arguments.Directory,
-    form: Annotated[str, typer.Option("--format", help="parquet, csv or hdf5.")] = "parquet",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="parquet, csv or hdf5.", autocompletion=arguments.completed(("parquet", "csv", "hdf5"))
+        ),
+    ] = "parquet",
     out: Annotated[
         Path | None, arguments.path_option("--out", help="Directory for the files; by default export/ in DIR.")
     ] = None,

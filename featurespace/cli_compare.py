@@ -53,7 +53,10 @@ def compare(
     ] = None,
     family: Annotated[
         str | None,
-        typer.Option(help="Tests that Holm's correction counts together: those of one experiment,task,metric, or all."),
+        typer.Option(
+            help="Tests that Holm's correction counts together: those of one experiment,task,metric, or all.",
+            autocompletion=arguments.completed(("experiment", "task", "metric", "all")),
+        ),
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Size of the tests; intervals have level 1 - alpha.")] = None,
     margin: Annotated[
@@ -61,7 +64,11 @@ def compare(
     ] = None,
     power: Annotated[float | None, typer.Option(help="Power by which the runs needed are counted.")] = None,
     std: Annotated[
-        str | None, typer.Option(help="Standard deviations: population (ddof 0) or sample (ddof 1).")
+        str | None,
+        typer.Option(
+            help="Standard deviations: population (ddof 0) or sample (ddof 1).",
+            autocompletion=arguments.completed(("population", "sample")),
+        ),
     ] = None,
     draws: Annotated[int | None, typer.Option(help="Draws of the bootstrap.")] = None,
     lower_is_better: Annotated[

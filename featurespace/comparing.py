@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from featurespace import files, provenance
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, unknown
 from featurespace.progress import Progress
 from featurespace.results.adjustment import adjusted_runs, read_adjustments
 from featurespace.results.rows import read_curves, read_losses, read_runs
-from featurespace.results.settings import CompareConfig
+from featurespace.results.settings import LOWER_IS_BETTER, CompareConfig
 from featurespace.run import Run
 from featurespace.yaml_files import checked, differences, read_yaml, to_yaml
 
@@ -113,6 +114,11 @@ def _made(tables: dict[str, pd.DataFrame], adjusted: list[str], config: CompareC
         epochs = convergence_runs(tables["curves"])
         made["time_to_convergence"] = time_to_convergence_table(epochs)
         runs = pd.concat([runs, epochs[list(runs)]], ignore_index=True)
+    metrics = list(dict.fromkeys(runs["metric"]))
+    for pattern in set(config.lower_is_better) - set(LOWER_IS_BETTER):
+        if not fnmatch.filter(metrics, pattern):
+            hint = "(--lower-is-better takes names and patterns)"
+            raise unknown("metric", pattern, metrics, where="the runs", hint=hint)
     if "losses" in tables:
         made["loss_curves"] = loss_curves_table(tables["losses"])
     if config.predictions:

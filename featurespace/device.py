@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from featurespace import distributed
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,8 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise FeaturespaceError(f"device {name!r} is not known; write auto, cpu, cuda, cuda:0 or mps") from error
+        close = did_you_mean(name, ("auto", "cpu", "cuda", "mps"))
+        raise FeaturespaceError(f"device {name!r} is not known; write auto, cpu, cuda, cuda:0 or mps{close}") from error
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise FeaturespaceError(f"device {name!r}: this machine has no Apple GPU that torch can use; use auto or cpu")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class FeaturespaceError(Exception):
@@ -38,6 +40,22 @@ def nearest(name: str, choices: Iterable[str], *, count: int = 3) -> list[str]:
     return [known[key] for key in difflib.get_close_matches(name.lower(), known, n=count, cutoff=0.5)]
 
 
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return the end of a sentence with the choices that read like ``name``; nothing where none does.
+
+    >>> did_you_mean("cuad", ["auto", "cuda"])
+    "; did you mean 'cuda'?"
+    """
+    close = nearest(name, choices)
+    return "; did you mean " + " or ".join(repr(choice) for choice in close) + "?" if close else ""
+
+
+def beside(path: Path) -> str:
+    """Return the end of a sentence with what is called nearly like a path that is not there; nothing where nothing is."""
+    close = nearest(path.name, os.listdir(path.parent)) if os.path.isdir(path.parent) else []
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "", hint: str = "") -> FeaturespaceError:
     """Return the error for a name that is none of the choices, with the nearest ones or the whole list.
 
@@ -51,9 +69,9 @@ def unknown(kind: str, name: str, choices: Iterable[str], *, where: str = "", hi
     """
     choices = list(choices)
     message = f"{kind} {name!r} is not known" + (f" in {where}" if where else "")
-    close = nearest(name, choices)
+    close = did_you_mean(name, choices)
     if close:
-        message += "; did you mean " + " or ".join(repr(choice) for choice in close) + "?"
+        message += close
     elif choices:
         shown = ", ".join(choices[:12]) + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")
         message += f"; allowed: {shown}"

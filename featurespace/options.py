@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
-    """Default and description of an option."""
+    """Default and description of an option, and the words that a shell completes it with."""
 
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
 
 DEFAULT_MEASURES = ("procrustes_distance", "mutual_knn")
@@ -38,28 +39,35 @@ ANALYZE = {
     "layers": Option(
         "blocks",
         "Layers to compare, separated by commas: blocks, stages, module paths and globs, or depths such as 50%.",
+        ("blocks", "stages"),
     ),
-    "pool": Option("avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened)."),
+    "pool": Option(
+        "avg", "How a layer's output becomes one vector an image: avg, cls or none (flattened).", ("avg", "cls", "none")
+    ),
     "only": Option(
         None,
         "Analyses to make, separated by commas: "
         + ", ".join(ANALYSES)
         + "; or all. By default all but weights, which needs no "
         "images but seconds a layer.",
+        (*ANALYSES, "all"),
     ),
     "measures": Option(
         DEFAULT_MEASURES,
         "Similarities of corresponding layers beside CKA, separated by commas: " + ", ".join(MEASURES) + "; or all.",
+        (*MEASURES, "all"),
     ),
     "distances": Option(
         (),
         "Distances of two data sets beside MMD² and Fréchet, separated by commas: "
         + ", ".join(DISTANCES)
         + "; or all.",
+        (*DISTANCES, "all"),
     ),
     "properties": Option(
         DEFAULT_PROPERTIES,
         "Properties of a layer by itself, separated by commas: " + ", ".join(PROPERTIES) + "; or all.",
+        (*PROPERTIES, "all"),
     ),
     "store": Option(
         True,
@@ -71,18 +79,21 @@ ANALYZE = {
     ),
     "image_size": Option(None, "Height and width the images are scaled to; by default what each model was made for."),
     "batch_size": Option(64, "Images a batch."),
-    "precision": Option("fp32", "Precision of the forward pass: fp32 or bf16. Statistics are float64 either way."),
+    "precision": Option(
+        "fp32", "Precision of the forward pass: fp32 or bf16. Statistics are float64 either way.", ("fp32", "bf16")
+    ),
     "device": Option(
         "auto",
         "auto, cpu, cuda, cuda:0, mps. On cuda also CKA, MMD² and Fréchet distances are computed, in float64; "
         "other statistics, and with mps all, on the CPU.",
+        ("auto", "cpu", "cuda", "mps"),
     ),
     "threads": Option(
         None, "Threads of the forward pass; by default OMP_NUM_THREADS, or the cores this process may use."
     ),
     "seed": Option(0, "Seed of everything random."),
     "on_bad_image": Option(
-        "skip", "An image that cannot be read is left out and named (skip), or ends the run (error)."
+        "skip", "An image that cannot be read is left out and named (skip), or ends the run (error).", ("skip", "error")
     ),
     "arms": Option(
         None, "NAME=LABEL,LABEL: models that were trained in one way with several seeds; may be given several times."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from featurespace import files, locking
-from featurespace.errors import FeaturespaceError, unknown
+from featurespace.errors import FeaturespaceError, beside, unknown
 from featurespace.features.store import FeatureStore
 from featurespace.record import NAME, STORES, Record
 from featurespace.spreadsheets import guarded
@@ -293,5 +293,6 @@ def load(path: str | Path) -> Run:
     if not run.config.is_file():
         raise FeaturespaceError(
             f"{path} holds no run (there is no config.yaml); `featurespace analyze ... --out {path}` makes one"
+            + ("" if run.path.exists() else beside(run.path))
         )
     return run

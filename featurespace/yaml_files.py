@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from featurespace.errors import FeaturespaceError, nearest
+from featurespace.errors import FeaturespaceError, beside, did_you_mean
 
 MAX_CHARACTERS = 1_000_000  # of a configuration file
 OF_A_CALL = ("config", "save_config", "out", "into", "trust", "dry_run", "quiet", "verbose", "json", "json_output")
@@ -46,8 +48,7 @@ def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
         )
     for key in content:
         if key not in fields:
-            close = nearest(str(key), fields)
-            hint = f"; did you mean {close[0]!r}?" if close else "; allowed: " + ", ".join(fields)
+            hint = did_you_mean(str(key), fields) or "; allowed: " + ", ".join(fields)
             if key in OF_A_CALL:  # where they are no fields
                 hint = "; it is given on the command line alone, as --" + key.replace("_", "-")
             raise FeaturespaceError(f"{path}:{_line(text, key)}: unknown key {key!r}{hint}")
@@ -55,10 +56,14 @@ def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def read_checked(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
-    """Read a YAML file whose values are checked too, but may be some of the schema's; an error names file and line."""
+    """Read a YAML file whose values are checked too, but may be some of the schema's; an error names file and line.
+
+    They are returned as the schema has them, or as they are written where it needs more of them.
+    """
     values = read_yaml(path, schema)
     try:
-        schema(**values)
+        found = schema(**values)
+        return {key: getattr(found, key) for key in values}
     except ValidationError as error:
         wrong = [each for each in error.errors() if each["type"] != "missing"]
         if wrong:
@@ -80,8 +85,7 @@ def with_changes(path: str | Path, schema: type[BaseModel], changes: Sequence[st
     for each in changes:
         key, equals, text = each.partition("=")
         if not equals or key not in schema.model_fields:
-            close = nearest(key, schema.model_fields)
-            hint = f"; did you mean {close[0]!r}?" if close else "; keys are " + ", ".join(schema.model_fields)
+            hint = did_you_mean(key, schema.model_fields) or "; keys are " + ", ".join(schema.model_fields)
             raise FeaturespaceError(f"--set {each!r} names no key of the configuration (KEY=VALUE){hint}")
         try:
             values[key] = yaml.load(text, _Loader)
@@ -125,17 +129,33 @@ class _Loader(yaml.SafeLoader):
 def _why_no_file(path: Path) -> str:
     if os.path.exists(path):
         return "it is no regular file"
-    close = nearest(path.name, os.listdir(path.parent)) if os.path.isdir(path.parent) else []
-    return "it does not exist" + (f"; did you mean {path.parent / close[0]}?" if close else "")
+    return "it does not exist" + beside(path)
 
 
 def _explain(problem: Mapping[str, Any], schema: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in problem["loc"]) or "the configuration"
     if problem["type"] == "extra_forbidden":
-        close = nearest(name, schema.model_fields)
-        return f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        known = _fields_at(schema, problem["loc"][:-1])
+        return f"unknown option {name!r}" + (
+            did_you_mean(str(problem["loc"][-1]), known) or "; allowed: " + ", ".join(known)
+        )
     if problem["type"] == "missing":
         description = schema.model_fields[name].description if name in schema.model_fields else ""
         return f"option {name!r} is missing" + (f": {description}" if description else "")
     message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}"
+    close = ""
+    if problem["type"] == "literal_error":
+        close = did_you_mean(str(problem["input"]), re.findall("'([^']*)'", problem["ctx"]["expected"]))
+    return f"option {name!r}: {message}; the value was {reprlib.repr(problem['input'])}{close}"
+
+
+def _fields_at(schema: Any, place: Sequence[str | int]) -> list[str]:
+    """Return the keys of the schema at a place within another one, through its lists and dictionaries."""
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        if not place:
+            return list(schema.model_fields)
+        inner = schema.model_fields.get(str(place[0]))
+        return _fields_at(inner.annotation, place[1:]) if inner else []
+    within = [each for each in get_args(schema) if get_args(each) or isinstance(each, type)]
+    is_union = get_origin(schema) in (Union, UnionType)
+    return [key for each in within for key in _fields_at(each, place if is_union else place[1:])]

@@ -12,7 +12,7 @@ from featurespace.data.dataset import ImageData
 from featurespace.data.folders import NO_IMAGES, Passed, folder_data, is_image, walk
 from featurespace.data.manifests import open_manifest
 from featurespace.data.windows import VolumeSettings, read_volume_settings
-from featurespace.errors import FeaturespaceError, nearest
+from featurespace.errors import FeaturespaceError, beside
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".dcm", ".dicom", ".ima", ".npy")
 LABEL = re.compile(r"[A-Za-z0-9][\w.+\-]*\Z")
@@ -40,9 +40,7 @@ def open_data(
     """
     name, path = parse_data_spec(text)
     if not os.path.exists(path):
-        parent = path.parent
-        close = nearest(path.name, [each.name for each in parent.iterdir()]) if parent.is_dir() else []
-        hint = f"; did you mean {parent / close[0]}?" if close else ""
+        hint = beside(path)
         label, separator, _ = text.partition("=")
         if separator and not LABEL.match(label):
             hint += (

@@ -17,6 +17,7 @@ from featurespace.models.trace import LayerCall, Shape, Visit, network_name, run
 __all__ = ["POOLED", "Layer", "LayerCall", "select_layers", "trace_layers"]
 
 POOLED = "pooled"
+WORDS = ("blocks", "stages")  # which stand for several layers
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _expand(
         found |= {n for m, names in calls.items() if m != POOLED and fnmatch.fnmatchcase(m, word) for n in names}
         found &= usable
         if not found:
-            raise unknown("layer pattern", word, layers, where=network_name(network), hint=_hint(network))
+            raise unknown("layer pattern", word, [*layers, *WORDS], where=network_name(network), hint=_hint(network))
         return found
     names = set(calls.get(word, [word] if word in layers else []))
     if not names:
@@ -219,7 +220,7 @@ def _unknown_layer(word: str, network: nn.Module, layers: dict[str, Layer]) -> F
             f"layer {word!r} of {name} gives no feature: in one forward pass {module!r} returns a tensor {calls} "
             f"times; {_hint(network)}"
         )
-    return unknown("layer", word, layers, where=name, hint=_hint(network))
+    return unknown("layer", word, [*layers, *WORDS], where=name, hint=_hint(network))
 
 
 def _hint(network: nn.Module) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurespace.errors import FeaturespaceError, nearest
+from featurespace.errors import FeaturespaceError, did_you_mean, nearest
 from featurespace.models.manifest import read_manifest
 
 SOURCES = ("random", "pretrained", "file", "featurespace", "hf-hub", "local-dir", "features")
@@ -103,7 +103,7 @@ def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, s
     if _is_path(rest):
         return _parse_file(Path(rest), text)
     if not _ARCH.fullmatch(rest):
-        raise FeaturespaceError(f"model {text!r} cannot be read: {rest!r} is no architecture; {GRAMMAR}")
+        raise FeaturespaceError(f"model {text!r} cannot be read: {rest!r} is no architecture; {GRAMMAR}{_meant(rest)}")
     whose = "torchvision's" if rest.startswith("torchvision/") else "timm's"
     raise FeaturespaceError(
         f"model {text!r} does not say which weights; write {rest}@random for random weights, {rest}:pretrained for {whose}, "
@@ -133,6 +133,8 @@ def _parse_arch_at(arch: str, file: str, text: str) -> tuple[str, str, Path | No
         raise FeaturespaceError(f"model {text!r}: nothing follows '@'; write {arch}@FILE or {arch}@random")
     if file == "random":
         return "random", arch, None, _arch_label(arch)
+    if nearest(file, ["random"]) and not os.path.exists(file):
+        raise FeaturespaceError(f"model {text!r}: file {file} does not exist; did you mean {arch}@random?")
     path = _existing_file(Path(file), text)
     if path.suffix.lower() in FEATURE_SUFFIXES:
         raise FeaturespaceError(
@@ -162,16 +164,29 @@ def _existing_file(path: Path, text: str) -> Path:
         raise FeaturespaceError(f"model {text!r}: {path} is a directory; name a file in it, or write local-dir:{path}")
     if os.path.exists(path):
         raise FeaturespaceError(f"model {text!r}: {path} is no regular file; name a file that holds weights")
-    raise FeaturespaceError(f"model {text!r}: {_not_there(path, 'file')}")
+    raise FeaturespaceError(f"model {text!r}: {_not_there(path, 'file')}{_meant(str(path))}")
+
+
+def _meant(rest: str) -> str:
+    """Return what a spec with a misspelt prefix or ending may mean, as the end of a sentence."""
+    head, sign, tail = rest.partition(":") if ":" in rest else rest.partition("/")
+    words = ("hf-hub", "local-dir") if sign == ":" else ("torchvision", "smp")
+    meant = [f"{each}{sign}{tail}" for each in nearest(head, words, count=1) if tail]
+    meant += [f"{head}:pretrained" for _ in nearest(tail, ["pretrained"]) if sign == ":"]
+    return f"; did you mean {meant[0]}?" if meant and meant[0] != rest else ""
 
 
 def _not_there(path: Path, kind: str) -> str:
     if not os.path.isdir(path.parent):
         return f"{kind} {path} does not exist, nor does its folder {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir() == (kind == "directory"))
-    close = nearest(path.name, names) or names[:3]
-    found = " or ".join(repr(str(path.parent / name)) for name in close)
-    return f"{kind} {path} does not exist; " + (f"did you mean {found}?" if found else "its folder is empty")
+    close = did_you_mean(str(path), [str(path.parent / name) for name in nearest(path.name, names)])
+    there = (
+        ("; its folder holds " + ", ".join(names[:3]) + " and others" * (len(names) > 3))
+        if names
+        else "; its folder is empty"
+    )
+    return f"{kind} {path} does not exist{close or there}"
 
 
 def _duplicate(first: ModelSpec, second: ModelSpec) -> str:

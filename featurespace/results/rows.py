@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from featurespace.data.columns import read_table
-from featurespace.errors import FeaturespaceError, nearest
+from featurespace.errors import FeaturespaceError, beside, nearest
 
 RUN_KEYS = ("experiment", "pretraining", "task", "run", "metric")
 CURVE_KEYS = ("experiment", "pretraining", "task", "run", "epoch", "metric")
@@ -88,7 +88,9 @@ def _one(file: Path, columns: list[str], kind: str) -> pd.DataFrame:
     if file.is_dir():
         raise FeaturespaceError(f"{file} is a folder; name {kind}, one file or several")
     if not file.is_file():
-        raise FeaturespaceError(f"{file} does not exist; name {kind} with the columns {', '.join(columns)}")
+        raise FeaturespaceError(
+            f"{file} does not exist; name {kind} with the columns {', '.join(columns)}{beside(file)}"
+        )
     table = read_table(file)
     for name in table.columns:
         if name not in columns:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from featurespace.config import AnalyzeConfig, make_config
-from featurespace.errors import FeaturespaceError
+from featurespace.errors import FeaturespaceError, did_you_mean
 from featurespace.training.settings import FinetuneConfig, Noise, PretrainConfig
 
 GIVEN_BY_GRID = (
@@ -53,7 +53,10 @@ class Pretraining(BaseModel):
             raise ValueError("give either model (a checkpoint that is there) or train (how to make it)")
         unknown = sorted(set(self.train or ()) - set(PretrainConfig.model_fields))
         if unknown:
-            raise ValueError(f"train has the key {unknown[0]!r}, which `featurespace train pretrain` does not know")
+            raise ValueError(
+                f"train has the key {unknown[0]!r}, which `featurespace train pretrain` does not know"
+                + did_you_mean(unknown[0], PretrainConfig.model_fields)
+            )
         if self.train and self.data:
             raise ValueError("data goes with model; a training names its data itself")
         if "out" in (self.train or ()):
@@ -133,7 +136,9 @@ class StudyConfig(BaseModel):
         known = sorted({*AnalyzeConfig.model_fields, "only", "tasks", "pretrainings"} - set(given))
         for key in value or {}:
             if key not in known:
-                why = given.get(key, "which is no option of it; allowed are " + ", ".join(known))
+                why = given.get(
+                    key, "which is no option of it; allowed are " + ", ".join(known) + did_you_mean(key, known)
+                )
                 raise ValueError(f"analyze has the key {key!r}, {why}")
         options = {key: each for key, each in (value or {}).items() if key not in ("tasks", "pretrainings")}
         try:
@@ -147,7 +152,9 @@ class StudyConfig(BaseModel):
         for key, names in (("tasks", self.tasks), ("pretrainings", self.pretrainings)):
             for each in (self.analyze or {}).get(key) or ():
                 if each not in names:
-                    raise ValueError(f"analyze names {each!r} among its {key}, which are {', '.join(names)}")
+                    raise ValueError(
+                        f"analyze names {each!r} among its {key}, which are {', '.join(names)}{did_you_mean(each, names)}"
+                    )
         return self
 
     @field_validator("tasks")
@@ -162,6 +169,7 @@ class StudyConfig(BaseModel):
                 if key not in FinetuneConfig.model_fields:
                     raise ValueError(
                         f"task {name!r} has the key {key!r}, which `featurespace train finetune` does not know"
+                        + did_you_mean(key, FinetuneConfig.model_fields)
                     )
             if "data" not in keys:
                 raise ValueError(f"task {name!r} has no data; write data: LABEL=PATH")
@@ -170,9 +178,12 @@ class StudyConfig(BaseModel):
     @field_validator("defaults")
     @classmethod
     def _known_defaults(cls, value: dict[str, Any]) -> dict[str, Any]:
+        trainings = {**FinetuneConfig.model_fields, **PretrainConfig.model_fields}
+        known = [each for each in trainings if each not in GIVEN_BY_GRID]
         for key in value:
-            if key in GIVEN_BY_GRID or key not in (set(FinetuneConfig.model_fields) | set(PretrainConfig.model_fields)):
-                raise ValueError(f"defaults has the key {key!r}, which no training takes from there")
+            if key not in known:
+                close = did_you_mean(key, known)
+                raise ValueError(f"defaults has the key {key!r}, which no training takes from there{close}")
         return value
 
     def of(self, schema: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
