@@ -284,11 +284,12 @@ def rejected(p_values):
     return binomtest(int((p_values <= 0.05).sum()), len(p_values), 0.05, alternative="greater").pvalue
 
 
+@pytest.mark.parametrize("repeats", [80, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["samples", "equal groups", "unequal groups"])
-def test_independent_models_are_seldom_called_dependent(kind):
+def test_independent_models_are_seldom_called_dependent(kind, repeats):
     rng = np.random.default_rng(5)
     p_values = []
-    for _ in range(200):
+    for _ in range(repeats):
         sizes = {"samples": np.ones(150), "equal groups": np.full(30, 5), "unequal groups": rng.geometric(0.2, 30)}[
             kind
         ]

@@ -83,26 +83,28 @@ def truth(shift, scale, d):
     return d * shift**2 + d * (scale - 1) ** 2
 
 
-def test_the_correction_removes_the_bias_and_covers(rng):
+@pytest.mark.parametrize("repeats", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_the_correction_removes_the_bias_and_covers(rng, repeats):
     d, n, shift, scale = 16, 200, 0.1, 1.1
     expected, corrected, plain, inside = truth(shift, scale, d), [], [], 0
-    for _ in range(200):
+    for _ in range(repeats):
         X, Y = rng.standard_normal((n, d)), scale * rng.standard_normal((n, d)) + shift
         found = frechet_distance_corrected(X, Y, rng=rng)
         corrected.append(found.value)
         plain.append(frechet_distance(X, Y))
         inside += found.ci_low <= expected <= found.ci_high
-    error = np.std(corrected) / 200**0.5
+    error = np.std(corrected) / repeats**0.5
     assert np.mean(corrected) == pytest.approx(expected, abs=4 * error + 0.02 * expected)
-    assert np.mean(plain) - expected > 20 * error
-    assert 0.90 < inside / 200 <= 0.99
+    assert np.mean(plain) - expected > 2**0.5 * np.std(corrected)
+    assert inside / repeats == pytest.approx(0.945, abs=0.045 * (200 / repeats) ** 0.5)  # 3 standard errors
 
 
-def test_groups_widen_the_interval_and_cover(rng):
+@pytest.mark.parametrize("repeats", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_groups_widen_the_interval_and_cover(rng, repeats):
     d, patients, slices, inside, narrow = 4, 40, 5, 0, 0
     expected = truth(0.5, 1.0, d)
     labels = np.repeat(np.arange(patients), slices)
-    for _ in range(200):
+    for _ in range(repeats):
         X, Y = (
             np.sqrt(0.8) * rng.standard_normal((patients, d))[labels]
             + np.sqrt(0.2) * rng.standard_normal((patients * slices, d))
@@ -113,7 +115,8 @@ def test_groups_widen_the_interval_and_cover(rng):
         single = frechet_distance_corrected(X, Y, rng=rng)
         inside += grouped.ci_low <= expected <= grouped.ci_high
         narrow += single.ci_low <= expected <= single.ci_high
-    assert 0.89 < inside / 200 <= 0.99 and narrow < inside - 30
+    assert inside / repeats == pytest.approx(0.94, abs=0.05 * (200 / repeats) ** 0.5)  # 3 standard errors
+    assert narrow < inside - 0.15 * repeats
 
 
 def test_few_groups_have_a_value_but_no_interval(rng):

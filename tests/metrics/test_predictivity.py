@@ -99,8 +99,16 @@ def test_the_jackknife_takes_blocks_out_of_training_and_test(rng, units):
     assert found.interval == f"jackknife over 6 blocks{' of groups' if units else ''}, log scale"
 
 
-@pytest.mark.parametrize("repeats", [40, pytest.param(400, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("n, d, ratio, size", [(100, 5, 0.5, 1), (100, 20, 2.0, 1), (200, 8, 1.0, 5)])
+@pytest.mark.parametrize(
+    "n, d, ratio, size, repeats",
+    [
+        *((*case, 40) for case in ((60, 4, 0.5, 1), (60, 12, 2.0, 1), (60, 4, 1.0, 3))),
+        *(
+            pytest.param(*case, 400, marks=pytest.mark.slow)
+            for case in ((100, 5, 0.5, 1), (100, 20, 2.0, 1), (200, 8, 1.0, 5))
+        ),
+    ],
+)
 def test_the_interval_covers_the_expectation_at_this_n(rng, n, d, ratio, size, repeats):
     groups, mix = None if size == 1 else np.arange(n) // size, np.random.default_rng(1).standard_normal((d, d)) / d**0.5
 

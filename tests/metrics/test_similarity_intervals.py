@@ -71,11 +71,12 @@ def check(rng, name, *, n, d, groups, repeats):
         assert 0.945 - error < covered(limit) <= most + error / 3
 
 
+@pytest.mark.parametrize("repeats", [50, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("grouped", [False, True], ids=["samples", "groups"])
 @pytest.mark.parametrize("name", INTERVALS)
-def test_intervals_cover(rng, name, grouped):
+def test_intervals_cover(rng, name, grouped, repeats):
     groups = np.repeat(np.arange(25), 4) if grouped else None
-    check(rng, name, n=100 if grouped else 60, d=4, groups=groups, repeats=200)
+    check(rng, name, n=100 if grouped else 60, d=4, groups=groups, repeats=repeats)
 
 
 @pytest.mark.slow

@@ -99,12 +99,17 @@ MODELS = [["imagenet", "finetuned"], ["a", "b", "c"], [f"checkpoint-{index}" for
 
 
 CASES = [(models, count) for models in MODELS for count in (2, 10, 23, 60)]
+QUICK = {(2, 2), (2, 60), (3, 2), (3, 10), (3, 23), (12, 2), (12, 10)}  # the others draw thousands of squares
 
 
 @pytest.mark.parametrize(
     ("models", "count"),
     [
-        pytest.param(*case, marks=[pytest.mark.slow] * (case == CASES[-1]), id=f"{case[1]}-{len(case[0])}")
+        pytest.param(
+            *case,
+            marks=[pytest.mark.slow] * ((len(case[0]), case[1]) not in QUICK),
+            id=f"{case[1]}-{len(case[0])}",
+        )
         for case in CASES
     ],
 )
@@ -117,7 +122,7 @@ def test_no_text_overlaps(models, count):
     assert overlapping_texts(gap_by_depth(gap_of(layers), layers)) == []
 
 
-@pytest.mark.parametrize(("steps", "count"), [(2, 2), (5, 8), (12, 60)])
+@pytest.mark.parametrize(("steps", "count"), [(2, 2), (5, 8), (12, 24), pytest.param(12, 60, marks=pytest.mark.slow)])
 def test_steps_of_a_training_are_lines_from_the_first_to_the_last(steps, count):
     names = [f"epoch{10 * number}" for number in range(steps)]
     layers = layers_of(names[::-1], count, control=False)  # given in any order
@@ -237,8 +242,19 @@ def test_no_band_is_promised_where_none_is_drawn():
     assert "band" not in probe_by_depth(table, layers).axes[0].get_title(loc="left")
 
 
-@pytest.mark.parametrize("models", MODELS, ids=len)
-@pytest.mark.parametrize("classes", [2, 12, 20, 100])
+@pytest.mark.parametrize(
+    ("classes", "models"),
+    [
+        pytest.param(
+            classes,
+            models,
+            marks=[pytest.mark.slow] * (classes == 100 and models == MODELS[-1]),
+            id=f"{classes}-{len(models)}",
+        )
+        for classes in (2, 12, 20, 100)
+        for models in MODELS
+    ],
+)
 def test_no_text_overlaps_in_embeddings(models, classes):
     assert overlapping_texts(embedding_panels(*embedding_of(models, classes), data="ct")) == []
 
