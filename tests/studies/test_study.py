@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,19 +78,19 @@ def test_a_study_tells_what_finetuning_changed_and_up_to_where_layers_could_be_h
     assert "CKA to the start" in set(scores["score"])
 
 
-def test_the_same_command_again_trains_nothing_and_a_change_what_it_touches(file, monkeypatch):
-    config = read_study(file)
+def test_the_same_command_again_trains_nothing_and_a_change_what_it_touches(trained_file, monkeypatch):
+    config = read_study(trained_file)
     fs.study(config)
     before = (config.out / "runs.csv").read_bytes()
     trained = count_trainings(monkeypatch)
     fs.study(config)
     assert trained == [] and (config.out / "runs.csv").read_bytes() == before
-    fs.study(read_study(file, ["grid=[{experiment: E1, seed: [0, 1, 2]}]"]))
+    fs.study(read_study(trained_file, ["grid=[{experiment: E1, seed: [0, 1, 2]}]"]))
     assert trained == ["scratch-levels-seed2", "dark-levels-seed2"]
 
 
-def test_a_damaged_cell_is_trained_again(file, monkeypatch):
-    config = read_study(file)
+def test_a_damaged_cell_is_trained_again(trained_file, monkeypatch):
+    config = read_study(trained_file)
     fs.study(config)
     before = (config.out / "runs.csv").read_bytes()
     cell = make_cells(config)[1]
@@ -102,8 +103,11 @@ def test_a_damaged_cell_is_trained_again(file, monkeypatch):
     assert trained == [cell.name] and (config.out / "runs.csv").read_bytes() == before
 
 
-def test_a_failed_cell_is_named_with_its_log_and_tried_again_on_request(file, two_domains, monkeypatch):
-    config = read_study(file)
+def test_a_failed_cell_is_named_with_its_log_and_tried_again_on_request(trained_file, two_domains, monkeypatch):
+    config = read_study(trained_file)
+    for cell in make_cells(config):
+        if "dark" in cell.name:
+            shutil.rmtree(cell.folder)
     from featurespace.training import pretrain as module
 
     kept = module.pretrain
@@ -121,9 +125,10 @@ def test_a_failed_cell_is_named_with_its_log_and_tried_again_on_request(file, tw
     assert (config.out / "runs.csv").exists()
 
 
-def test_a_cell_that_another_process_trains_is_left_to_it(file):
-    config = read_study(file)
+def test_a_cell_that_another_process_trains_is_left_to_it(trained_file):
+    config = read_study(trained_file)
     cell = make_cells(config)[1]
+    shutil.rmtree(cell.folder)
     cell.training.mkdir(parents=True)
     lock = FileLock(cell.training / ".lock")
     with lock:
