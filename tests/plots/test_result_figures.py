@@ -45,8 +45,23 @@ def losses_of(names, tasks=("CX8", "R")):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("names", NAMES, ids=len)
-@pytest.mark.parametrize("tasks", [("CX8",), ("CX8", "R"), ("BraTS", "CX8", "I1k", "LiTS", "R")], ids=len)
+TASKS = [("CX8",), ("CX8", "R"), ("BraTS", "CX8", "I1k", "LiTS", "R")]
+QUICK = {(1, 2), (1, 3), (1, 6), (2, 6), (5, 2)}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "names"),
+    [
+        pytest.param(
+            tasks,
+            names,
+            marks=[pytest.mark.slow] * ((len(tasks), len(names)) not in QUICK),
+            id=f"{len(tasks)}-{len(names)}",
+        )
+        for tasks in TASKS
+        for names in NAMES
+    ],
+)
 def test_no_text_overlaps(names, tasks):
     runs, colours = runs_of(names, tasks), pretraining_colours(names)
     drawn = [

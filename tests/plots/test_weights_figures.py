@@ -26,10 +26,19 @@ def weights_of(models, layers, *, arms=()):
     return pd.DataFrame(rows)
 
 
+MODELS = [["before", "after"], ["a", "b", "c"], [f"checkpoint-{i}" for i in range(5)]]
+
+
 @pytest.mark.parametrize(
-    "models", [["before", "after"], ["a", "b", "c"], [f"checkpoint-{i}" for i in range(5)]], ids=len
+    ("count", "models"),
+    [
+        pytest.param(
+            count, models, marks=[pytest.mark.slow] * (count == 60 and len(models) > 2), id=f"{count}-{len(models)}"
+        )
+        for count in (1, 12, 60)
+        for models in MODELS
+    ],
 )
-@pytest.mark.parametrize("count", [1, 12, 60])
 def test_every_pair_and_model_has_its_line(models, count):
     names = [f"layer{i // 4}.{i % 4}.conv1" for i in range(count)]
     layers, table = layers_of(models, 3), weights_of(models, names)

@@ -80,7 +80,7 @@ def gaps(rng, seeds, *, between=0.3, n=60, m=40):
     return arm(), arm()
 
 
-@pytest.mark.parametrize("repeats", [400, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [150, pytest.param(3000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seeds", [2, 3, 4])
 def test_values_of_two_samples(rng, seeds, repeats):
     found = [arm_difference(*gaps(rng, seeds), count_x=60) for _ in range(repeats)]

@@ -191,9 +191,8 @@ def test_runs_that_differ_widen_the_interval_of_their_mean(seeds):
 @pytest.mark.figures
 def test_only_weights_in_a_run(checkpoints, two_domains, tmp_path):
     models = [f"before=test_resnet@{checkpoints[0]}", f"after=test_resnet@{checkpoints[1]}"]
-    run = fs.analyze(
-        models, [f"bright={two_domains[0]}"], tmp_path / "r", image_size=32, layers="pooled", only="weights"
-    )
+    options = {"image_size": 32, "layers": "pooled", "only": "weights", "control": False, "pictures": False}
+    run = fs.analyze(models, [f"bright={two_domains[0]}"], tmp_path / "r", **options)
     table = run.tables["weights"]
     assert set(table["metric"]) == set(room.METRICS)
     reuse = table[(table["metric"] == "feature_reuse_debiased") & (table["model_b"] == "after")].set_index("layer")
@@ -204,5 +203,5 @@ def test_only_weights_in_a_run(checkpoints, two_domains, tmp_path):
     assert sentence.startswith("The filters of before and after are least alike in layer")
     assert "<h2" in run.report.read_text(encoding="utf-8") and "Feature reuse of before and after" in run.report.read_text(encoding="utf-8")  # fmt: skip
     before = (run.path / "tables" / "weights.csv").read_bytes()
-    fs.analyze(models, [f"bright={two_domains[0]}"], tmp_path / "r", image_size=32, layers="pooled", only="weights")
+    fs.analyze(models, [f"bright={two_domains[0]}"], tmp_path / "r", **options)
     assert (run.path / "tables" / "weights.csv").read_bytes() == before

@@ -107,7 +107,8 @@ class Killed(Exception):
 @pytest.mark.parametrize(
     ("changes", "every"),
     [
-        pytest.param({}, 1, id="plain"),
+        pytest.param({}, 2, id="plain"),
+        pytest.param({}, 1, id="at every step", marks=pytest.mark.slow),
         pytest.param({"accumulate": 2, "weights": [1, 3], "data": None}, 5, id="mixed", marks=pytest.mark.slow),
         pytest.param({"method": "mae"} | FITTING["mae"], 3, id="mae", marks=pytest.mark.slow),
     ],
