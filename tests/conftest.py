@@ -1,4 +1,5 @@
 import os
+import shutil
 
 # Before NumPy and torch are imported: one thread each, because small work on busy cores waits for its slowest thread.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -8,7 +9,8 @@ import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
-from oracles.runs import draw_few_figures  # noqa: E402
+from filelock import FileLock  # noqa: E402
+from oracles.runs import draw_few_figures, embed_by_pca  # noqa: E402
 from PIL import Image  # noqa: E402
 
 matplotlib.use("Agg")
@@ -27,6 +29,13 @@ def few_figures(request, monkeypatch):
     """
     if not request.node.get_closest_marker("figures"):
         draw_few_figures(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def no_umap(request, monkeypatch):
+    """Runs have PCA in place of UMAP, except `small_run` and those of tests marked ``umap``."""
+    if not request.node.get_closest_marker("umap"):
+        embed_by_pca(monkeypatch)
 
 
 def write_patches(folder, *, shift, seed, classes=3, groups=6, per_group=4, side=32):
@@ -52,19 +61,45 @@ def write_patches(folder, *, shift, seed, classes=3, groups=6, per_group=4, side
 
 
 @pytest.fixture(scope="session")
-def two_domains(tmp_path_factory):
-    """Manifests of two small domains."""
-    root = tmp_path_factory.mktemp("domains")
-    return write_patches(root / "bright", shift=40, seed=1), write_patches(root / "dark", shift=-40, seed=2)
+def shared(tmp_path_factory):
+    """A function that has a folder filled by the first worker that asks for it, for all of them."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder(name, fill):
+        with FileLock(root / f"{name}.lock"):
+            if not (root / f"{name}.filled").exists():
+                fill(root / name)
+                (root / f"{name}.filled").touch()
+        return root / name
+
+    return folder
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory):
+def two_domains(shared):
+    """Manifests of two small domains."""
+
+    def fill(folder):
+        write_patches(folder / "bright", shift=40, seed=1)
+        write_patches(folder / "dark", shift=-40, seed=2)
+
+    root = shared("domains", fill)
+    return root / "bright" / "manifest.csv", root / "dark" / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def checkpoints(shared):
     """Two checkpoints of one small architecture: the second is the first with some weights moved."""
+    root = shared("checkpoints", write_checkpoints)
+    return root / "before.pth", root / "after.ckpt"
+
+
+def write_checkpoints(root):
     import timm
     import torch
 
-    root = tmp_path_factory.mktemp("checkpoints")
+    root.mkdir(exist_ok=True)
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=3)
     torch.save(network.state_dict(), root / "before.pth")
@@ -75,23 +110,28 @@ def checkpoints(tmp_path_factory):
     torch.save(
         {"state_dict": {f"model.{key}": value for key, value in network.state_dict().items()}}, root / "after.ckpt"
     )
-    return root / "before.pth", root / "after.ckpt"
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory, two_domains, checkpoints):
-    """A finished run of two checkpoints on two domains."""
+def small_run(tmp_path_factory, shared, two_domains, checkpoints):
+    """A finished run of two checkpoints on two domains: a copy of its own for each worker."""
     import featurespace as fs
+    from featurespace.run import Run
 
     bright, dark = two_domains
     before, after = checkpoints
-    return fs.analyze(
-        [f"before=test_resnet@{before}", f"after=test_resnet@{after}"],
-        [f"bright={bright}", f"dark={dark}"],
-        tmp_path_factory.mktemp("runs") / "small",
-        image_size=32,
-        batch_size=20,
-    )
+
+    def fill(folder):
+        fs.analyze(
+            [f"before=test_resnet@{before}", f"after=test_resnet@{after}"],
+            [f"bright={bright}", f"dark={dark}"],
+            folder,
+            image_size=32,
+            batch_size=20,
+        )
+
+    copy = shutil.copytree(shared("small", fill), tmp_path_factory.mktemp("runs") / "small")
+    return Run(copy)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from featurespace.metrics import pca_embedding
+
 TIMES = {"provenance.json", "report.html", "hashes.json", ".lock"}  # hold times
 
 
@@ -19,6 +21,16 @@ def draw_few_figures(patch):
     patch.setattr("featurespace.run.FIGURE_FORMATS", ("png",))
     patch.setattr("featurespace.run.FIGURE_DPI", 50)
     patch.setattr("featurespace.viewing.SHOWN", 2)
+
+
+def embed_by_pca(patch):
+    """Let runs take PCA for UMAP while the patch of pytest holds: UMAP is compiled in every process that calls it."""
+
+    def stand_in(X, *, start=None, **options):
+        return pca_embedding(X).astype(np.float32)
+
+    patch.setattr("featurespace.tables.embedding.umap_embedding", stand_in)
+    patch.setattr("featurespace.tables.aligned.umap_embedding", stand_in)
 
 
 def contents(folder):

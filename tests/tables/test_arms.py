@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles.runs import draw_few_figures
+from oracles.runs import draw_few_figures, embed_by_pca
 
 import featurespace as fs
 from featurespace.errors import FeaturespaceError
@@ -27,6 +27,7 @@ def run(tmp_path_factory, two_domains):
     data = [f"{label}={manifest}" for label, manifest in zip("de", two_domains)]
     with pytest.MonkeyPatch.context() as patch:
         draw_few_figures(patch)
+        embed_by_pca(patch)
         return fs.analyze(specs, data, root / "run", arms=ARMS, **options)
 
 

@@ -20,7 +20,7 @@ from featurespace.tables.stores import Stores
 @pytest.fixture
 def stores(small_run):
     tables = small_run.tables["layers"]
-    models, data = tables["model"].unique(), small_run.tables["similarity"]["data"].unique()
+    models, data = tables["model"].unique()[:2], small_run.tables["similarity"]["data"].unique()
     return Stores({(model, each): small_run.features(model, each) for each in data for model in models})
 
 
