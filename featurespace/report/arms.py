@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from featurespace.errors import counted
-from featurespace.report.numbers import count_of, number, with_interval
+from featurespace.report.numbers import count_of, number, p_text, with_interval
 
 ALPHA = 0.05
 NAMES = {"cka_debiased": "linear CKA", "mmd2": "MMD²"}
@@ -49,7 +49,7 @@ def _similarity(rows: pd.DataFrame, data: str, names: list[str]) -> tuple[str, b
     shown = bool(test["p_value"] <= ALPHA)
     both = f"the last layers of the arms {names[0]} and {names[1]} are less alike than those of seeds of one arm"
     lead = both if shown else f"it is not shown that {both}"
-    p = f"p = {number(test['p_value'])} for this layer alone, by permutation of the models"
+    p = f"{p_text(test['p_value'])} for this layer alone, by permutation of the models"
     if test["p_least"] > ALPHA:
         p += f", where so few seeds cannot give less than {number(test['p_least'])}"
     return f"On {data}, {lead}: {values}; {p}; {count_of(test)}.", shown
@@ -67,7 +67,7 @@ def _gap(test: pd.Series, data: str, names: list[str]) -> tuple[str, bool]:
         if shown
         else f"No difference is shown between the distances from {data} {where}"
     )
-    p = f"p = {number(test['p_value'])} for this layer alone; seeds and images both count as chance"
+    p = f"{p_text(test['p_value'])} for this layer alone; seeds and images both count as chance"
     return f"{lead}: {values}, {p}; {count_of(test)}.", shown
 
 

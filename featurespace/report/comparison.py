@@ -10,7 +10,7 @@ import pandas as pd
 from featurespace.errors import counted
 from featurespace.report.agreement import agreement_findings, agreement_report
 from featurespace.report.findings import Finding
-from featurespace.report.numbers import number, with_interval
+from featurespace.report.numbers import number, p_text, with_interval
 from featurespace.run import Run
 from featurespace.tables.comparison import PLACE, claims_lost
 from featurespace.tables.convergence_time import PREFIX
@@ -72,7 +72,7 @@ def _overview(name: str, experiment: str, rows: pd.DataFrame) -> Finding:
 def _lost(name: str, row: pd.Series) -> Finding:
     sentence = (
         f"{_place(tuple(row[PLACE]))}: {row['a']} against {row['b']}, {percent(row['delta_percent'])}, is significant alone "
-        f"(p = {number(row['p_value'])}) but not among the {row['n_family']} tests of its family (p = {number(row['p_holm'])})."
+        f"({p_text(row['p_value'])}) but not among the {row['n_family']} tests of its family ({p_text(row['p_holm'])})."
     )
     return Finding(name, str(row["experiment"]), sentence, False)
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from featurespace.report.arms import arm_sentences
 from featurespace.report.geometry import geometry_sentences
-from featurespace.report.numbers import count_of, number, with_interval
+from featurespace.report.numbers import count_of, number, p_text, with_interval
 from featurespace.report.verdicts import influence_sentences, verdict_sentence
 from featurespace.report.weights import weights_sentences
 from featurespace.run import Run
@@ -204,7 +204,7 @@ def _arms(tests: pd.DataFrame, layers: pd.DataFrame) -> Finding:
         f"no difference is shown between linear probes on the last layer of the arms {a} and {b}"
     )  # fmt: skip
     sentence = (
-        f"On {test['data']}, {lead}: {values}, p = {number(test['p_value'])} for this layer alone; seeds and test images both "
+        f"On {test['data']}, {lead}: {values}, {p_text(test['p_value'])} for this layer alone; seeds and test images both "
         f"count as chance; {count_of(test)}."
     )
     return Finding("probe", test["data"], sentence, shown)
@@ -221,7 +221,7 @@ def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b
     names = [RAW if name == PIXELS else name for name in (test["a"], test["b"])]
     values = (
         f"{names[0]} {with_interval(score_a)}, {names[1]} {with_interval(score_b)}, difference {with_interval(test)}, "
-        f"p = {number(test['p_value'])} for this layer alone; {count_of(score_a)}; chance {number(score_a['chance'])}"
+        f"{p_text(test['p_value'])} for this layer alone; {count_of(score_a)}; chance {number(score_a['chance'])}"
     )
     shown = bool(test["p_value"] <= ALPHA)
     if pd.isna(test["p_value"]):
@@ -256,7 +256,7 @@ def _gap(table: pd.DataFrame, layers: pd.DataFrame) -> Iterator[Finding]:
                 lead = f"{data_a} and {data_b} lie apart in {apart} of {len(of_model)} layers of {model}"
             else:
                 lead = f"No difference is shown between {data_a} and {data_b} in any layer of {model}"
-            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, p = {number(largest['p_max'])}"
+            where = f"largest in {largest.name}, MMD² {with_interval(largest)}, {p_text(largest['p_max'])}"
             sentence = f"{lead} (permutation test against the largest of all layers); {where}; {count_of(largest)}."
             yield Finding("domain_gap", f"{data_a}, {data_b}", sentence, apart > 0)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from featurespace.report.numbers import count_of, number, with_interval
+from featurespace.report.numbers import count_of, p_text, with_interval
 
 NAMES = {"participation_ratio_debiased": "participation ratio"}
 ALPHA = 0.05
@@ -40,7 +40,7 @@ def geometry_sentences(
         yield (
             data,
             (
-                f"On {data}, {lead}: {with_interval(ends[0])} and {with_interval(ends[1])}, p = {number(test['p_value'])} for this "
+                f"On {data}, {lead}: {with_interval(ends[0])} and {with_interval(ends[1])}, {p_text(test['p_value'])} for this "
                 f"layer alone; over all {len(rows)} layers it differs in {changed} (Holm); {count_of(test)}."
             ),
             shown,

@@ -14,6 +14,14 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+LEAST_P = 1e-15
+
+
+def p_text(value: float) -> str:
+    """Return e.g. ``p = 0.012``; of the smallest only that they are below 1e-15, since no distribution is known so far out."""
+    return f"p < {LEAST_P:.0e}" if value < LEAST_P else f"p = {number(value)}"
+
+
 def with_interval(row: pd.Series) -> str:
     """Return e.g. ``0.812 (0.790 to 0.834)``; without an interval, the reason."""
     if pd.isna(row["ci_low"]):

@@ -76,8 +76,8 @@ def _groups_raise(row: Mapping) -> str:
 
 def _sampled(row: Mapping) -> str:
     return (
-        f"{row['metric']} are computed from {row['value']:,.0f} of {row['n']:,} images, drawn with the seed in proportion to label "
-        "and split: their n and intervals are those of the sample. CKA of all layer pairs takes all images."
+        f"CKA of all layers takes all {row['n']:,} images; other statistics, to bound their memory, a sample in proportion "
+        f"to label and split, whose n and intervals they give: {row['metric']} (table sampling)."
     )
 
 

@@ -11,12 +11,12 @@ from featurespace.tables.schema import validate
 from featurespace.tables.stores import Stores
 
 AT_MOST = {
-    "influence": ("similarity", 20_000, "images that drive CKA, convergence and scale"),
-    "measures": ("similarity", 5_000, "other similarities than CKA"),
+    "influence": ("similarity", 20_000, "the images that drive CKA, its convergence and scale"),
+    "measures": ("similarity", 5_000, "similarities beside CKA"),
     "probe": ("probe", 20_000, "probes"),
-    "gap": ("gap", 4_000, "MMD² and other distances of two data sets"),
+    "gap": ("gap", 4_000, "MMD² and further distances"),
     "frechet": ("gap", 20_000, "Fréchet distances"),
-    "embedding": ("embedding", 20_000, "pictures of the embedding"),
+    "embedding": ("embedding", 20_000, "the embedding"),
     "geometry": ("geometry", 20_000, "properties of single layers"),
 }
 """What is computed from a sample -> the analysis it belongs to, the most images, and what it is called.
@@ -34,7 +34,8 @@ def sampling_table(stores: Stores, analyses: Sequence[str]) -> pd.DataFrame:
     """Return one row for each data set and what is computed from a sample of its images; no row where all are taken."""
     rows = [
         {"analysis": analysis, "what": what, "about": about, "data": data, "n": most, "n_total": len(stores.samples(data))}
-        for what, (analysis, most, about) in AT_MOST.items() if analysis in analyses
+        for what, (analysis, most, about) in AT_MOST.items()
+        if analysis in analyses and stores.kept and (analysis != "gap" or len(stores.data) > 1)
         for data in stores.data if len(stores.samples(data)) > most
     ]  # fmt: skip
     return validate(rows, SAMPLING)

@@ -70,7 +70,7 @@ def probe_split(stores: Stores, data: str, *, seed: int, progress: Progress) -> 
             f"({shortened(sorted(shared))}), so the test "
             "tells less about new groups than it seems; leave the column 'split' out to split by group"
         )
-    progress.say(f"probe on {data!r}: {len(kept[0])} training and {counted(len(kept[1]), 'test image')}, {how}")
+    progress.say(f"probe on {data!r}: {len(kept[0]):,} training and {counted(len(kept[1]), 'test image')}, {how}")
     return Split(kept[0], kept[1], labels, groups)
 
 

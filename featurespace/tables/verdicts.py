@@ -60,9 +60,10 @@ def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _sampled(sampling: pd.DataFrame) -> Iterator[dict]:
-    for row in sampling.to_dict("records"):
-        yield {"verdict": "sampled", "analysis": row["analysis"], "data": row["data"], "model_a": "all", "model_b": "all",
-               "layer": "all", "metric": row["about"], "value": row["n"], "limit": row["n"], "n": row["n_total"]}  # fmt: skip
+    for data, rows in sampling.groupby("data", sort=False):
+        taken = "; ".join(f"{about} {n:,}" for about, n in zip(rows["about"], rows["n"]))
+        yield {"verdict": "sampled", "analysis": "all", "data": data, "model_a": "all", "model_b": "all", "layer": "all",
+               "metric": taken, "value": rows["n"].min(), "limit": rows["n"].max(), "n": rows["n_total"].iloc[0]}  # fmt: skip
 
 
 def _models(layers: pd.DataFrame) -> list[str]:

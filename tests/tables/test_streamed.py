@@ -141,4 +141,4 @@ def test_what_is_sampled_is_in_a_table_and_said(stores, monkeypatch):
     assert table[["what", "data", "n", "n_total"]].values.tolist() == [["probe", "x", 300, 900]]
     layers = pd.DataFrame({"model": ["first"], "layer": ["l4"], "depth": [0], "role": ["model"], "arm": [None]})
     row = verdicts_table({"layers": layers, "sampling": table}).iloc[0]
-    assert verdict_sentence(row).startswith("On x, probes are computed from 300 of 900 images")
+    assert verdict_sentence(row).endswith(": probes 300 (table sampling).")
