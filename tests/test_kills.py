@@ -104,7 +104,7 @@ def test_a_killed_second_command_does_not_spoil_what_the_first_made(analyze, tmp
     """Tables of an earlier command stay as they were, whenever the later one is killed."""
     analyze("whole")
     expected = contents(analyze("whole", only="probe").path)
-    for at in range(1, 1000, step):
+    for at in range(max(1, step // 2), 1000, step):
         analyze("killed")
         if not killed_at(at, monkeypatch, lambda: analyze("killed", only="probe")):
             break
@@ -123,7 +123,7 @@ def test_a_killed_addition_to_a_run_changes_no_bit(analyze, tmp_path, monkeypatc
 
     analyze("whole")
     expected = contents(add("whole").path)
-    for at in range(1, 1000, step):
+    for at in range(max(1, step // 2), 1000, step):
         analyze("killed")
         if not killed_at(at, monkeypatch, lambda: add("killed")):
             break
@@ -209,6 +209,7 @@ def sources(two_domains):
     return [f"{manifest.parent.name}={manifest}" for manifest in two_domains]
 
 
+@pytest.mark.slow  # `test_run.py` and `test_interrupts.py` tell of the lock and of the signal
 def test_a_second_process_is_told_a_terminated_one_says_so_and_the_run_goes_on(tmp_path, two_domains):
     command = Command(tmp_path / "a", ["m=test_resnet@random"], sources(two_domains), ["--image-size", "32"])
     first = command.start()

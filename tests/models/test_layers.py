@@ -97,7 +97,7 @@ def test_blocks(arch, side, count, stem, last):
     assert all(layer.kind != "other" for layer in layers)
 
 
-@pytest.mark.parametrize("arch", ["torchvision/vgg11", "vgg11"])
+@pytest.mark.parametrize("arch", [pytest.param("torchvision/vgg11", marks=pytest.mark.slow), "vgg11"])
 def test_networks_without_blocks_fall_back_to_stages(arch):
     layers = select_layers(backbone(arch), "blocks", images(32))
     assert [layer.name for layer in layers][:2] == ["features.1", "features.4"] and len(layers) == 7
