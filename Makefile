@@ -2,6 +2,7 @@
 # make test    install into .venv and run the tests (make test-all: the slow ones too)
 # make bench   install into .venv and measure the speed beside bare forward passes and other tools
 # make bench-metrics   seconds, peak memory and error of the metrics beside what a user would take instead
+# make bench-scale   rates measured here, and what they mean for millions of images
 # make bench-training   images a second of a training from files, beside the same steps on a resident batch
 # make lint    style and types
 # Uses uv where it is installed, otherwise venv and pip.
@@ -13,7 +14,7 @@ UV := $(shell command -v uv 2>/dev/null)
 PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3.14 python3; do \
   command -v $$each >/dev/null 2>&1 && $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 
-.PHONY: demo test test-all bench bench-metrics bench-training lint format clean
+.PHONY: demo test test-all bench bench-metrics bench-scale bench-training lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-demo
@@ -30,6 +31,9 @@ bench: $(VENV)/.installed-bench
 
 bench-metrics: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/metrics.py $(PARTS)
+
+bench-scale: $(VENV)/.installed-bench
+	$(BIN)/python tests/benchmarks/scale.py
 
 bench-training: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/training.py

@@ -47,7 +47,12 @@ class Stores:
 
     def __post_init__(self) -> None:
         self._samples: dict[str, pd.DataFrame] = {}
+        read: dict[str, str] = {}
         for (model, data), store in self.stores.items():
+            digest = store.manifest.get("samples_sha256", "")
+            if digest and read.get(data) == digest:
+                continue  # the same file, of millions of rows perhaps
+            read[data] = digest
             samples = store.samples
             known = self._samples.setdefault(data, samples)
             if not known["id"].equals(samples["id"]):

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from featurespace import distributed
 from featurespace.metrics.arrays import magnitude
@@ -46,10 +47,10 @@ def block_sizes(stores: Stores, data: str) -> np.ndarray:
 
 def blocks_of(stores: Stores, data: str) -> np.ndarray:
     """Return the block of each image."""
-    groups = stores.column(data, "group")
-    names = stores.samples(data)["id"].to_numpy(str) if groups is None else groups
-    unique, codes = np.unique(names, return_inverse=True)
-    return np.array([zlib.crc32(name.encode()) % BLOCKS for name in unique.tolist()])[codes]
+    samples = stores.samples(data)
+    groups = samples["group"].fillna("\0" + samples["id"]) if samples["group"].notna().any() else samples["id"]
+    codes, names = pd.factorize(groups)
+    return np.array([zlib.crc32(name.encode()) % BLOCKS for name in names.tolist()], dtype=np.int8)[codes]
 
 
 class TileSums:

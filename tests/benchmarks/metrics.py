@@ -3,6 +3,8 @@
     make bench-metrics                         everything, some minutes on two cores
     python tests/benchmarks/metrics.py cka mmd  some parts: cka, streaming, frechet, mmd, probe
 
+The exit code is 1 where the seconds, as a ratio to a peer's, are clearly worse than in ratios.json; --store writes those of this run.
+
 Every row runs in a process of its own, so that peak memory is its own. Where a peer would take too long, a part of its
 work is timed and scaled, and the row says so.
 """
@@ -18,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from stored import check
 
 from featurespace.metrics import (
     StreamingCKA,
@@ -26,6 +29,8 @@ from featurespace.metrics import (
     linear_probe,
     mmd2_permutation,
     prepare_cka,
+    trustworthiness,
+    umap_embedding,
 )
 from featurespace.metrics.probe import C_PATH
 
@@ -255,6 +260,41 @@ def probe_peer() -> Row:
     return {"seconds": 20 * seconds, "error": error, "note": f"LogisticRegressionCV, the same folds and C; C = {C:g}"}
 
 
+def clusters() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return (rng.standard_normal((30, 256))[rng.integers(0, 30, 5000)] + rng.standard_normal((5000, 256))).astype(
+        np.float32
+    )
+
+
+def umap_row(embed: Callable[[np.ndarray], np.ndarray], note: str) -> Row:
+    X = clusters()
+    embed(X[:200])  # numba compiles
+    seconds, E = timed(lambda: embed(X))
+    again = embed(X)
+    how = "repeats bit for bit" if np.array_equal(E, again) else "does not repeat"
+    return {
+        "seconds": seconds,
+        "error": 1 - trustworthiness(X, np.asarray(E), k=10),
+        "note": f"{note}; {how}; error: 1 - trustworthiness",
+    }
+
+
+def umap_ours() -> Row:
+    return umap_row(lambda X: umap_embedding(X, seed=0, n_neighbors=15), "n = 5000, d = 256, exact neighbours")
+
+
+def umap_peer() -> Row:
+    from umap import UMAP
+
+    def embed(X: np.ndarray) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a seed means one thread
+            return UMAP(n_neighbors=15, random_state=0).fit_transform(X)
+
+    return umap_row(embed, "with a seed, approximate neighbours")
+
+
 PARTS: dict[str, dict[str, Callable[[], Row]]] = {
     "cka": {"featurespace": cka_ours, "one pair at a time": cka_peer, "floor": cka_floor},
     "streaming": {"featurespace": streaming_ours, "floor": streaming_floor},
@@ -265,7 +305,10 @@ PARTS: dict[str, dict[str, Callable[[], Row]]] = {
     },
     "mmd": {"featurespace": mmd_ours, "one at a time": mmd_peer},
     "probe": {"featurespace": probe_ours, "scikit-learn": probe_peer},
+    "umap": {"featurespace": umap_ours, "umap-learn": umap_peer},
 }
+PEERS = {"cka": "one pair at a time", "streaming": "floor", "frechet": "sqrtm", "mmd": "one at a time", "probe": "scikit-learn",
+         "umap": "umap-learn"}  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
@@ -275,15 +318,19 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(row))
         return
     print("| part | tool | seconds | peak MiB | error | |\n|---|---|---|---|---|---|")
-    for part in arguments or PARTS:
+    seconds: dict[str, dict[str, float]] = {}
+    for part in [each for each in arguments if each != "--store"] or PARTS:
         for tool in PARTS[part]:
             command = [sys.executable, __file__, "--row", part, tool]
             row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             error = f"{row['error']:.1e}" if "error" in row else ""
+            seconds.setdefault(part, {})[tool] = row["seconds"]
             print(
                 f"| {part} | {tool} | {row['seconds']:.1f} | {row['peak_mib']:,.0f} | {error} | {row['note']} |",
                 flush=True,
             )
+    ratios = {part: each["featurespace"] / each[PEERS[part]] for part, each in seconds.items()}
+    sys.exit(check("metrics", ratios, write="--store" in arguments))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
     make bench                                  everything, a few minutes on two cores
     python tests/benchmarks/speed.py cka files  some parts: cka, files, models, start
 
+The exit code is 1 where a ratio is clearly worse than the one in ratios.json; --store writes those of this run there.
+
 Everything that is compared runs in turn in one process, several times; printed are the median and, of ratios, the median
 of the ratios within a round. Other tools are optional: pip install "featurespace[bench]".
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import shutil
 import statistics
@@ -28,6 +31,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from stored import check
 
 from featurespace import provenance
 from featurespace.data.specs import open_data
@@ -143,7 +147,9 @@ def hsic(K: np.ndarray, L: np.ndarray) -> float:
     return (trace + mean - 2 * K.sum(0) @ L.sum(0) / (n - 2)) / (n * (n - 3))
 
 
-def peers(pair: list[Model], inputs: torch.Tensor, precision: str) -> dict[str, Callable[[], np.ndarray]]:
+def peers(
+    pair: list[Model], inputs: torch.Tensor, precision: str, *, warm: bool = True
+) -> dict[str, Callable[[], np.ndarray]]:
     """Other tools on the same batches and the same ten places; each flattens the activations and averages batches."""
     layers = [layer.name for layer in select_layers(pair[0].network, "blocks", inputs[:2])]
     names = ["global_pool" if name == "pooled" else name for name in layers]
@@ -171,7 +177,8 @@ def peers(pair: list[Model], inputs: torch.Tensor, precision: str) -> dict[str, 
 
     for name, job in (("pytorch-cka", pytorch_cka), ("torch_cka", torch_cka)):
         try:
-            job()
+            if warm:
+                job()
             found[name] = job
         except ImportError:
             console.print(f"{name} is not installed: pip install 'featurespace[bench]'")
@@ -302,9 +309,26 @@ def bench_models(folder: Path) -> dict:
         rows.append([f"{count}", f"{middle['floor']:.2f}", f"{middle['features']:.2f}", f"{middle['cka']:.2f} ({pairs:,})",
                      f"{total / count:.2f}", f"{total / middle['floor']:.2f}"])  # fmt: skip
         results[count] = {**middle, "ratio": total / middle["floor"]}
+    results |= _peers_of_all_pairs(many, inputs, results[5]["features"] + results[5]["cka"])
     columns = ["models", "bare passes, s", "features, s", "all CKA, s (pairs of layers)", "s a model", "to the floor"]
     table(f"N resnet18, {IMAGES:,} images at {SIDE} px, fp32, every pair of models", columns, rows)
     return results
+
+
+def _peers_of_all_pairs(many: list[Model], inputs: torch.Tensor, own: float, count: int = 5) -> dict:
+    """Return the seconds of other tools for every pair of models, one call a pair, in their default precision and in bf16."""
+    found = {}
+    for precision in ("fp32", "bf16"):
+        for name in peers(many[:2], inputs[: 2 * BATCH], precision):
+            start = time.perf_counter()
+            for first, second in itertools.combinations(many[:count], 2):
+                peers([first, second], inputs, precision, warm=False)[name]()
+            seconds = time.perf_counter() - start
+            console.print(
+                f"{name}, {precision}: all pairs of {count} models in {seconds:.1f} s; ours in fp32 {own:.1f} s"
+            )
+            found[f"{name} {precision}"] = {"seconds": seconds, "to ours": seconds / own}
+    return found
 
 
 # The command ------------------------------------------------------------------------------------------------------
@@ -345,6 +369,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--store", action="store_true", help="keep the ratios for later runs to be compared with")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
@@ -367,6 +392,17 @@ def main() -> None:
             "results": results,
         }
         arguments.json.write_text(json.dumps(record, indent=2, default=str) + "\n")
+    codes = [check(name, ratios_of(name, found), write=arguments.store) for name, found in results.items()]
+    sys.exit(max(codes, default=0))
+
+
+def ratios_of(part: str, found: dict) -> dict[str, float]:
+    """Return our own ratios of a part; larger is worse."""
+    if part == "cka":
+        return {name: each["ratio"] for name, each in found.items() if name.endswith(OURS)}
+    if part == "start":
+        return {"first batch to whole command": found["first_batch"] / found["whole"]}
+    return {str(name): each["ratio"] for name, each in found.items() if isinstance(each, dict) and "ratio" in each}
 
 
 if __name__ == "__main__":
