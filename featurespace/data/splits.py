@@ -60,13 +60,11 @@ def _draw_units(labels: pd.Series, units: pd.Series, *, rng: np.random.Generator
 
 def stratified_rows(samples: pd.DataFrame, limit: int, *, rng: np.random.Generator) -> np.ndarray:
     """Return ``limit`` row numbers in ascending order, in proportion to label and split, at least one of each."""
-    strata = samples["label"].fillna("").astype(str) + "\x1f" + samples["split"].fillna("").astype(str)
+    label, split = (pd.factorize(samples[name].fillna("").astype(str))[0] for name in ("label", "split"))
     shuffled = rng.permutation(len(samples))
-    names = strata.to_numpy(str)[shuffled]
+    strata = pd.Series((label * (split.max(initial=0) + 1) + split)[shuffled])
     # Place of each sample within its stratum, as a share: the smallest shares are a proportional sample.
-    order = pd.Series(names).groupby(names).cumcount().to_numpy()
-    sizes = pd.Series(names).map(pd.Series(names).value_counts()).to_numpy()
-    share = order / sizes
+    share = strata.groupby(strata).cumcount().to_numpy() / np.bincount(strata)[strata]
     return np.sort(shuffled[np.argsort(share, kind="stable")[:limit]])
 
 
