@@ -21,6 +21,14 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks():
+    """No file waits until it is on the disk: nothing here has to outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def few_figures(request, monkeypatch):
     """Runs draw their first figure, as a coarse PNG: figures take longest, and those of `small_run` are whole.

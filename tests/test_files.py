@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import pytest
 
@@ -16,6 +17,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         files.write_atomic(target, fail)
     assert target.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    calls, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(os, "replace", lambda *names: calls.append("renamed") or replace(*names))
+    files.write_text(tmp_path / "a.txt", "all of it")
+    assert calls == [(tmp_path / "a.txt").stat().st_ino, "renamed"]
 
 
 def test_json_refuses_nan(tmp_path):
