@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from featurespace.plots.style import (
-    MARKERS,
     PAGE_MM,
     PALETTE,
     band_text,
     draw_line,
+    mark,
     new_figure,
     panel_grid,
     shortened_layer,
@@ -44,7 +44,7 @@ def cka_convergence(table: pd.DataFrame) -> Figure:
             line = on_data[(on_data["layer_a"] == layer_a) & (on_data["layer_b"] == layer_b)].sort_values("n")
             name = shortened_layer(layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}")
             label = f"{role}: {name}"
-            draw_line(axes, line["n"], line, colour=PALETTE[number], label=label, marker=MARKERS[number])
+            draw_line(axes, line["n"], line, colour=PALETTE[number], label=label, mark=mark(number))
         counts = sorted(set(on_data["n"]))
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [f"{count:,}" for count in counts])

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from featurespace.plots.style import (
-    MARKERS,
     MOST_BANDS,
     PAGE_MM,
     band_text,
@@ -18,6 +17,7 @@ from featurespace.plots.style import (
     label_layers,
     layer_names,
     legend_below,
+    mark,
     model_colours,
     new_figure,
     panel_grid,
@@ -129,7 +129,7 @@ def _draw_models(axes: Axes, rows: pd.DataFrame, layers: pd.DataFrame) -> None:
         values = rows[rows["model"] == model].set_index("layer").reindex(names)
         x = np.arange(len(names)) if same else np.linspace(0, 1, len(names))
         is_control = model in controls(layers)
-        draw_line(axes, x, values, colour=colours[model], label=model, marker=MARKERS[number % len(MARKERS)],
+        draw_line(axes, x, values, colour=colours[model], label=model, mark=mark(number),
                   dashed=is_control, band=not (crowded and is_control),
                   bars_at=None if is_control else bars_at(number, count, x))  # fmt: skip
     if same:

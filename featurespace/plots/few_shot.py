@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from featurespace.plots.style import (
-    MARKERS,
+    MOST_BANDS,
     PAGE_MM,
     band_text,
+    bars_at,
     controls,
     draw_line,
     legend_below,
+    mark,
     model_colours,
     new_figure,
     panel_grid,
     styled,
+    trained,
 )
 
 
@@ -27,14 +31,17 @@ def accuracy_by_shots(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str 
     down, across = panel_grid(len(domains), across=2)
     figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 14 + 56 * down)
     panels = figure.subplots(down, across, squeeze=False)
-    colours = model_colours(layers)
+    colours, count = model_colours(layers), len(trained(layers))
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
         for number, (model, colour) in enumerate(colours.items()):
             line = on_data[on_data["model"] == model].sort_values("shots")
             if len(line):
-                draw_line(axes, line["shots"], line, colour=colour, label=model, marker=MARKERS[number % len(MARKERS)],
-                          dashed=model in controls(layers))  # fmt: skip
+                is_control, shots = model in controls(layers), line["shots"].to_numpy(float)
+                beside = None if is_control else bars_at(number, count, np.log(shots))
+                draw_line(axes, shots, line, colour=colour, label=model, mark=mark(number), dashed=is_control,
+                          band=not (is_control and count > MOST_BANDS),
+                          bars_at=None if beside is None else shots * np.expm1(beside))  # fmt: skip
         counts = sorted(set(on_data["shots"]))
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
@@ -42,7 +49,7 @@ def accuracy_by_shots(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str 
         axes.set_ylim(0, 1)
         unit = "groups" if (on_data["unit"] == "group").all() else "images"
         axes.set_xlabel(f"training {unit} a class")
-        axes.set_title(f"{data} (n = {on_data['n_test'].iloc[0]:,} test images{band_text(on_data)})")
+        axes.set_title(f"{data} (n = {on_data['n_test'].iloc[0]:,} test images{band_text(on_data, count=count)})")
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)
     for axes in list(panels.flat)[len(domains) :]:
         axes.set_axis_off()

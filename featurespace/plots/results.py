@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from featurespace.plots.pages import pages
 from featurespace.plots.style import (
-    MARKERS,
     PAGE_MM,
     PALETTE,
     label_names,
     legend_below,
+    mark,
     new_figure,
     panel_grid,
     styled,
@@ -100,13 +100,13 @@ def loss_curves(table: pd.DataFrame, colours: dict[str, str], *, over: str = "sa
     panels = figure.subplots(down, across, squeeze=False)
     for axes, (experiment, task) in zip(panels.flat, places):
         rows = table[(table["experiment"] == experiment) & (table["task"] == task)]
-        for number, (name, of) in enumerate(rows.groupby("pretraining", sort=False)):
+        for name, of in rows.groupby("pretraining", sort=False):
             of = of.sort_values(over)
             spread = of["std"].fillna(0)
             axes.fill_between(
                 of[over], of["loss"] - spread, of["loss"] + spread, color=colours[name], alpha=0.2, linewidth=0
             )
-            axes.plot(of[over], of["loss"], color=colours[name], label=name, marker=MARKERS[number % len(MARKERS)],
+            axes.plot(of[over], of["loss"], mark(list(colours).index(name)), color=colours[name], label=name,
                       markevery=max(1, len(of) // 8))  # fmt: skip
         if (rows["loss"] > 0).all():
             axes.set_yscale("log")

@@ -13,7 +13,6 @@ from matplotlib.patches import Rectangle
 
 from featurespace.plots.style import (
     LAYER_CHARACTERS,
-    MARKERS,
     MOST_BANDS,
     PAGE_MM,
     band_text,
@@ -24,6 +23,7 @@ from featurespace.plots.style import (
     label_layers,
     layer_names,
     legend_below,
+    mark,
     model_colours,
     new_figure,
     panel_grid,
@@ -119,6 +119,7 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
     figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 12 + 68 * down)
     panels = figure.subplots(down, across, squeeze=False, sharey=True)
     colours = model_colours(layers)
+    marks = list(colours)
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
         count = len(trained(layers))  # a line less than that, or of three models three
@@ -126,10 +127,10 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
         for number, (model_a, model_b) in enumerate(_shown_pairs(layers)):
             pair = _corresponding(on_data, layers, model_a, model_b)
             is_control = model_b in controls(layers)
-            # A pair has the colour of the model that the first one is compared with.
-            colour = colours[model_b if is_control or model_a == first else first]
-            draw_line(axes, pair["position"], pair, colour=colour, label=f"{model_a} / {model_b}", dashed=is_control,
-                      marker=MARKERS[number % len(MARKERS)], band=not (is_control and crowded),
+            # A pair has the colour and the mark of the model that the first one is compared with.
+            of = model_b if is_control or model_a == first else first
+            draw_line(axes, pair["position"], pair, colour=colours[of], label=f"{model_a} / {model_b}", dashed=is_control,
+                      mark=mark(marks.index(of)), band=not (is_control and crowded),
                       bars_at=None if is_control else bars_at(number, count, pair["position"]))  # fmt: skip
         axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data, count=count)})")
         _depth_axis(axes, layers)

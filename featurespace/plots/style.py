@@ -25,10 +25,16 @@ COLUMN_MM = 88.0  # one journal column
 PAGE_MM = 180.0  # two columns
 MM = 1 / 25.4
 
-# Okabe and Ito's colours, told apart with every common colour vision; yellow comes last, because it is weak on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B", "#F0E442")
+# Okabe and Ito's colours, told apart with every common colour vision, and dark ones at least 15 from all others (CIEDE2000, also
+# with protanopia, deuteranopia and tritanopia); yellow comes last, because it is weak on white. Purple and blue are 5 apart with
+# deuteranopia: lines from the seventh on are dotted and dashed.
+PALETTE = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
+    "#7A5195", "#8C564B", "#000000", "#800000", "#2B006B", "#F0E442",
+)  # fmt: skip
 CONTROL = "#8A8A8A"
-MARKERS = "osD^vP*Xph"
+MARKERS = "osD^vP*Xph<>"
+LINES = ("-", "-.")  # of the first six and of the next six; dashes are for controls
 LAYER_CHARACTERS = 24
 NAME_CHARACTERS = 16  # of a pretraining's name below a bar
 CHARACTER_MM = 1.45  # width of a character of legend text, rather wide
@@ -118,6 +124,15 @@ def model_colours(layers: pd.DataFrame) -> dict[str, str]:
     return colours
 
 
+def mark(number: int) -> str:
+    """Return marker and line of number 0, 1, 2, ..., as matplotlib's format: with the colours twelve that can be told apart.
+
+    >>> mark(0), mark(7)
+    ('o-', 'X-.')
+    """
+    return MARKERS[number % len(MARKERS)] + LINES[number // 6 % len(LINES)]
+
+
 def trained(layers: pd.DataFrame) -> list[str]:
     """Labels of the models that are no controls, in order."""
     return list(dict.fromkeys(layers.loc[layers["role"] == "model", "model"]))
@@ -188,14 +203,15 @@ def draw_line(
     *,
     colour: str,
     label: str,
-    marker: str = "o",
+    mark: str = "o-",
     dashed: bool = False,
     band: bool = True,
-    bars_at: float | None = None,
+    bars_at: Any = None,
 ) -> None:
     """Draw values with their intervals: a line with a band; where a row has no interval, the line alone.
 
-    ``bars_at`` draws bars in place of the band, that far beside the values: bands of many lines hide each other.
+    ``bars_at`` draws bars in place of the band, that far beside the values (one distance, or one each): bands
+    of many lines hide each other.
     """
     values = table["value"].to_numpy(float)
     low, high = table["ci_low"].to_numpy(float), table["ci_high"].to_numpy(float)
@@ -205,9 +221,7 @@ def draw_line(
         axes.errorbar(x, values, yerr=[values - low, high - values], color=colour, capsize=2, linewidth=0, elinewidth=1)
     elif band:
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(
-        x, values, color=colour, label=label, marker=marker, linestyle="--" if dashed else "-", clip_on=False, zorder=3
-    )
+    axes.plot(x, values, f"{mark[0]}--" if dashed else mark, color=colour, label=label, clip_on=False, zorder=3)
 
 
 def bars_at(number: int, count: int, x: Any) -> float | None:

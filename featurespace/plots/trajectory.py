@@ -70,7 +70,7 @@ def trajectory(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, metric: 
         for number, layer in enumerate(names):
             line = shown[shown["layer"] == layer].set_index("step").reindex(steps)
             draw_line(axes, np.arange(len(steps)), line, colour=colours[number], label=layer,
-                      marker=MARKERS[number % len(MARKERS)], band=len(names) <= MOST_BANDS)  # fmt: skip
+                      mark=f"{MARKERS[number % len(MARKERS)]}-", band=len(names) <= MOST_BANDS)  # fmt: skip
         label_names(axes, steps, room_mm=PANEL_MM / len(steps))
         bands = band_text(shown) if len(names) <= MOST_BANDS else ""
         axes.set_title(f"with {reference} on {data} (n = {shown['n'].iloc[0]:,}{bands})")

@@ -6,13 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from featurespace.plots.style import (
-    MARKERS,
     PAGE_MM,
     PALETTE,
     controls,
     draw_line,
     label_layers,
     legend_below,
+    mark,
     model_colours,
     new_figure,
     styled,
@@ -41,7 +41,7 @@ def reuse_by_layer(table: pd.DataFrame, layers: pd.DataFrame) -> Figure:
         # as in the figure of CKA: a pair has the colour of the model that the first one is compared with
         of = b if b in untrained or a == first else first
         colours.setdefault(of, PALETTE[len(colours) % len(PALETTE)])  # an arm
-        lines.append((a, b, colours[of], b in untrained))
+        lines.append((a, b, list(colours).index(of), colours[of], b in untrained))
     return _panels(rows, "feature_reuse", lines)
 
 
@@ -50,22 +50,26 @@ def uniqueness_by_layer(table: pd.DataFrame, layers: pd.DataFrame) -> Figure:
     """Draw how little the filters of each layer resemble each other, as published and debiased, one line a model."""
     rows = table[table["metric"].str.startswith("feature_uniqueness") & (table["runs"] == 1)]
     colours, untrained = model_colours(layers), controls(layers)
-    models = [model for model in colours if model in set(rows["model_a"])]
-    return _panels(rows, "feature_uniqueness", [(model, model, colours[model], model in untrained) for model in models])
+    lines = [
+        (model, model, number, colours[model], model in untrained)
+        for number, model in enumerate(colours)
+        if model in set(rows["model_a"])
+    ]
+    return _panels(rows, "feature_uniqueness", lines)
 
 
-def _panels(rows: pd.DataFrame, metric: str, lines: list[tuple[str, str, str, bool]]) -> Figure:
+def _panels(rows: pd.DataFrame, metric: str, lines: list[tuple[str, str, int, str, bool]]) -> Figure:
     figure = new_figure(PAGE_MM, 84)
     panels = figure.subplots(1, 2, sharey=True)
     names = list(dict.fromkeys(rows["layer"]))
     for axes, (suffix, title) in zip(panels, (("", PLAIN), ("_debiased", DEBIASED))):
         of_metric = rows[rows["metric"] == metric + suffix]
-        for number, (a, b, colour, dashed) in enumerate(lines):
+        for a, b, number, colour, dashed in lines:
             line = of_metric[(of_metric["model_a"] == a) & (of_metric["model_b"] == b)]
             line = line.drop_duplicates("layer").set_index("layer").reindex(names)
             label = a if a == b else f"{a} / {b}"
             draw_line(axes, range(len(names)), line, colour=colour, label=label, dashed=dashed,
-                      marker=MARKERS[number % len(MARKERS)])  # fmt: skip
+                      mark=mark(number))  # fmt: skip
         axes.set_title(f"{title}; band: 95 % by filter" if of_metric["ci_low"].notna().any() else title)
         label_layers(axes, names, room_mm=PAGE_MM * 0.42)
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)

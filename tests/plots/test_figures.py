@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from oracles.figures import overlapping_texts
 
 from featurespace.plots.all import figures
@@ -16,7 +16,7 @@ from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, probe_by_depth
 from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.similarity import similarity_by_layer, similarity_heatmap
-from featurespace.plots.style import CONTROL, model_colours, shortened_layer
+from featurespace.plots.style import CONTROL, mark, model_colours, shortened_layer
 from featurespace.plots.trajectory import trajectory
 
 
@@ -193,6 +193,48 @@ def test_a_pair_has_the_colour_of_the_model_compared_with_the_first():
         for line in similarity_by_layer(similarity_of(layers), layers).axes[0].lines
     }
     assert {name: lines[f"a / {name}"] for name in "bcde"} == {name: colours[name] for name in "bcde"}
+
+
+def test_twelve_models_differ_in_colour_marker_or_line_for_every_colour_vision():
+    colour_science = pytest.importorskip("skimage.color")
+    # Machado et al. 2009, severity 1.0: what is seen without one kind of cone, in linear RGB
+    visions = {
+        "all": np.eye(3),
+        "protanopia": [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        "deuteranopia": [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
+        "tritanopia": [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ],
+    }
+    colours = list(model_colours(layers_of([f"m{index}" for index in range(12)], 2)).values())
+    assert len(set(colours)) == 13 and len({mark(number) for number in range(12)}) == 12
+    rgb = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    for name, matrix in visions.items():
+        seen = np.clip(linear @ np.transpose(matrix), 0, 1)
+        lab = colour_science.xyz2lab(seen @ np.transpose(colour_science.colorconv.xyz_from_rgb))
+        for a, b in itertools.combinations(range(13), 2):
+            lines = ["--" if each == 12 else mark(each)[1:] for each in (a, b)]
+            distance = colour_science.deltaE_ciede2000(lab[a], lab[b])
+            assert distance > 10 or lines[0] != lines[1], (name, colours[a], colours[b], distance)
+
+
+def test_a_model_has_one_marker_and_line_in_every_figure():
+    layers = layers_of([f"m{index}" for index in range(9)], 3)
+    probes = {line.get_label(): line for line in probe_by_depth(probe_of(layers), layers).axes[0].lines}
+    for line in similarity_by_layer(similarity_of(layers), layers).axes[0].lines:
+        other = probes[line.get_label().removeprefix("m0 / ")]
+        assert (line.get_marker(), line.get_linestyle()) == (other.get_marker(), other.get_linestyle())
 
 
 def test_several_controls_have_the_colours_of_their_models():
