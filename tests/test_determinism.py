@@ -20,7 +20,9 @@ def runs(tmp_path_factory, two_domains, checkpoints):
 
     def run(name, **options):
         only = ("similarity", "probe", "gap", "geometry")
-        return fs.analyze(models, data, root / name, image_size=32, layers="stages", only=only, control=False, **options)
+        return fs.analyze(
+            models, data, root / name, image_size=32, layers="stages", only=only, control=False, **options
+        )
 
     first = run("first", batch_size=20, threads=1)
     return first, {"again": run("again", batch_size=20, threads=1), "threads": run("threads", batch_size=20, threads=2),
@@ -44,8 +46,12 @@ def test_threads_and_batches_change_values_within_the_tolerance(runs, changed):
         numbers = [each for each in table.select_dtypes("float") if each not in ("p_value", "p_holm", "p_max")]
         if name in ("influence", "verdicts"):  # whose rows are the first of an order, in which ties may change places
             continue
-        pd.testing.assert_frame_equal(table.drop(columns=numbers), other.drop(columns=numbers), rtol=1e-3, atol=TOLERANCE)
+        pd.testing.assert_frame_equal(
+            table.drop(columns=numbers), other.drop(columns=numbers), rtol=1e-3, atol=TOLERANCE
+        )
         for column in numbers:
-            np.testing.assert_allclose(other[column], table[column], rtol=TOLERANCE, atol=TOLERANCE, err_msg=f"{name}.{column}")
+            np.testing.assert_allclose(
+                other[column], table[column], rtol=TOLERANCE, atol=TOLERANCE, err_msg=f"{name}.{column}"
+            )
             compared += len(table)
     assert compared > 1000

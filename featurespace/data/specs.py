@@ -23,7 +23,7 @@ def parse_data_spec(text: str) -> tuple[str, Path]:
     label, separator, path = text.partition("=")
     if not separator or not LABEL.match(label):
         label, path = "", text
-    if not path:
+    if not path or "\0" in path:  # no system has a path with a zero byte
         raise FeaturespaceError(f"data {text!r} names no path; write LABEL=PATH, e.g. xray=images/")
     label = label or re.sub(r"[^\w.+\-]+", "_", Path(path).resolve().stem).strip("_.-") or "data"
     return label, Path(os.path.expanduser(path))  # a shell leaves LABEL=~/images as it is
