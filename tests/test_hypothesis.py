@@ -43,6 +43,7 @@ SPECS = st.one_of(TEXT, st.lists(st.sampled_from(
 @given(SPECS, st.booleans())
 @example("=", False)
 @example("a=\0", False)
+@example("~\0/", False)
 @example("local-dir:" + "x" * 5000, False)
 def test_any_text_is_a_model_or_an_error_that_says_what_is_wrong(text, bare):
     try:

@@ -85,8 +85,8 @@ def _split_label(text: str) -> tuple[str | None, str]:
 
 def _parse_source(rest: str, text: str) -> tuple[str, str | None, Path | None, str]:
     """Return source, architecture, path and the label that follows from them."""
-    if not rest:
-        raise FeaturespaceError(f"model {text!r} is empty; {GRAMMAR}")
+    if not rest or "\0" in rest:  # no system has a path with a zero byte
+        raise FeaturespaceError(f"model {text!r} is {'no name or path' if rest else 'empty'}; {GRAMMAR}")
     if rest.startswith("hf-hub:"):
         return _parse_hub(rest, text)
     if rest.startswith("local-dir:"):
