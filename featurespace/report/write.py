@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -63,20 +64,25 @@ def draw_figures(run: Run) -> list[str]:
 
 def write_report(run: Run) -> None:
     """Write ``report.html`` from the run's tables, figures, summary and provenance."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("featurespace", "report"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=_readable,
-    )  # fmt: skip
     live = interactive(run)
     provenance = run.provenance
     summary = run.summary
     found = [Finding(**each) for each in summary["findings"]]
-    run.write_text("report.html", environment.get_template("template.html").render(
+    run.write_text("report.html", _template().render(
         title=" / ".join(summary["models" if "models" in summary else "pretrainings"]), summary=summary, lead=_lead(found),
         provenance=provenance, findings=found,
         sections=list(_sections(run, found, live)), live=live, shown=shown_images(run) if live else "",
         total=sum(provenance["seconds"].values()),
     ))  # fmt: skip
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("featurespace", "report"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_readable,
+    )  # fmt: skip
+    return environment.get_template("template.html")
 
 
 def _readable(value: Any) -> Any:
