@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 
@@ -14,6 +15,13 @@ from oracles.runs import draw_few_figures, embed_by_pca  # noqa: E402
 from PIL import Image  # noqa: E402
 
 matplotlib.use("Agg")
+gc.disable()  # until all tests are collected: a fifth of that time would go into looking for garbage
+
+
+def pytest_collection_finish():
+    """Leave what collecting made out of later searches for garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
