@@ -34,8 +34,9 @@ def images(tmp_path, rng):
 def analyze(tmp_path, monkeypatch, capsys):
     """The command with a tiny model; returns the exit code and what it said."""
 
-    def run(*arguments, models=("m=test_resnet@random",), out="r", only="gap", size=32):
+    def run(*arguments, models=("m=test_resnet@random",), out="r", only="gap", size=32, pictures=False):
         fixed = ["--out", str(tmp_path / out), "--layers", "pooled", "--only", only, "--no-control"]
+        fixed += [] if pictures else ["--no-pictures"]
         scaled = ["--image-size", str(size)] if size else []
         monkeypatch.setattr(sys, "argv", ["featurespace", "analyze", *models, *fixed, *scaled, *map(str, arguments)])
         before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / out)}
@@ -56,7 +57,7 @@ def test_broken_images_are_named_and_the_run_goes_on(images, tmp_path, analyze):
     (images / "b" / "text.png").write_text("hello")
     os.symlink(tmp_path / "nowhere", images / "b" / "link.png")
     os.mkfifo(images / "b" / "pipe.png")
-    code, said = analyze("--data", f"x={images}")
+    code, said = analyze("--data", f"x={images}", pictures=True)
     assert code == 0
     for expected in ("empty.png is not an image that can be read (the file is empty)", "text.png is not an image", "link.png does not exist",
                      "1 file that is no image was passed over, e.g. pipe.png"):  # fmt: skip
@@ -70,7 +71,9 @@ def test_what_is_left_out_of_images_is_said_once(images, analyze):
     for name in ("c.gif", "d.gif"):
         FRAMES[0].save(images / "a" / name, save_all=True, append_images=FRAMES[1:])
     Image.new("RGBA", (1, 10_000)).save(images / "b" / "long.png")
-    code, said = analyze("--data", f"x={images}", models=["m=test_resnet@random", "n=test_resnet@random"])
+    code, said = analyze(
+        "--data", f"x={images}", models=["m=test_resnet@random", "n=test_resnet@random"], pictures=True
+    )
     assert code == 0
     assert said.count("2 of 11 images hold several frames or pages, of which the first is used, e.g. a/c.gif") == 1
     assert said.count("1 of 11 images hold transparency, which is left out, e.g. b/long.png") == 1
@@ -92,7 +95,7 @@ def test_hostile_labels_survive_and_are_escaped_in_the_report(images, tmp_path, 
     pd.DataFrame({"path": files, "label": labels, "split": ["train", "test"] * 4}).to_csv(
         tmp_path / "m.csv", index=False
     )
-    code, said = analyze("--data", f"x={tmp_path / 'm.csv'}", only="probe,similarity")
+    code, said = analyze("--data", f"x={tmp_path / 'm.csv'}", only="probe,similarity", pictures=True)
     assert code == 0 and "<script>" in said and "\x1b" not in said
     assert pd.read_parquet(tmp_path / "r/features/m/x/samples.parquet")["label"].tolist() == labels
     report = (tmp_path / "r/report.html").read_text()
@@ -102,9 +105,9 @@ def test_hostile_labels_survive_and_are_escaped_in_the_report(images, tmp_path, 
 
 def test_a_folder_whose_name_is_no_utf_8(images, tmp_path, analyze):
     os.rename(images, os.fsencode(tmp_path) + b"/images\xff")
-    code, said = analyze("--data", f"x={tmp_path}/images\udcff")
+    code, said = analyze("--data", f"x={tmp_path}/images\udcff", pictures=True)
     assert code == 0 and r"images\udcff" in (tmp_path / "r/report.html").read_text()
-    code, said = analyze("--data", f"x={tmp_path}/images\udcff")
+    code, said = analyze("--data", f"x={tmp_path}/images\udcff", pictures=True)
     assert code == 0, said  # the configuration that was written is read again
 
 
@@ -166,7 +169,7 @@ def test_too_few_images_say_which_table_to_leave_out(images, tmp_path, analyze, 
 def test_one_readable_image_has_no_control(images, analyze):
     for path in sorted(images.rglob("*.png"))[1:]:
         path.write_bytes(b"")
-    code, said = analyze("--data", f"x={images}", "--control", models=["resnet18@random"])
+    code, said = analyze("--data", f"x={images}", "--control", models=["resnet18@random"], pictures=True)
     assert code == 0, said
 
 
@@ -183,7 +186,7 @@ def test_images_with_nan_are_left_out(tmp_path, rng, analyze):
     array = rng.random((8, 16, 16))
     array[3, 0, 0] = np.nan
     np.savez(tmp_path / "a.npz", images=array)
-    code, said = analyze("--data", f"x={tmp_path / 'a.npz'}")
+    code, said = analyze("--data", f"x={tmp_path / 'a.npz'}", pictures=True)
     assert code == 0 and "image number 3 in" in said
     assert analyze("--data", f"x={tmp_path / 'a.npz'}", "--on-bad-image", "error", out="other")[0] == 2
 
@@ -255,7 +258,7 @@ def test_each_model_sees_the_images_at_its_own_size(images, tmp_path, analyze):
         return [model["preprocessing"]["input_size"] for model in models]
 
     models = [f"{name}=local-dir:{local_model(tmp_path / name, side)}" for name, side in (("a", 64), ("b", 96))]
-    code, said = analyze("--data", f"x={images}", models=models, size=None)
+    code, said = analyze("--data", f"x={images}", models=models, size=None, pictures=True)
     assert code == 0 and "own size, a at 64 x 64, b at 96 x 96 pixels; --image-size gives all of them one" in said
     assert sizes("r") == [[3, 64, 64], [3, 96, 96]]
     code, said = analyze("--data", f"x={images}", models=models, out="other")
