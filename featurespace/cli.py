@@ -249,8 +249,14 @@ def _print_run(run: Any, *, json_output: bool, quiet: bool) -> None:
         _print_json({"report": str(run.report), **run.summary})
         return
     if not quiet:
-        for finding in run.summary["findings"]:
-            typer.echo(f"- {finding['sentence']}")
+        from featurespace.report.findings import Finding, in_short
+
+        found = [Finding(**each) for each in run.summary["findings"]]
+        told = in_short(found)
+        for finding in told:
+            typer.echo(f"- {finding.sentence}")
+        if len(told) < len(found):
+            typer.echo(f"{counted(len(found) - len(told), 'more sentence')} in the report")
     typer.echo(f"Report: {run.report.resolve()}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
@@ -10,7 +11,8 @@ import pandas as pd
 
 from featurespace.report.arms import arm_sentences
 from featurespace.report.geometry import geometry_sentences
-from featurespace.report.numbers import count_of, number, p_text, with_interval
+from featurespace.report.numbers import count_of, digits_for, number, p_text, with_interval
+from featurespace.report.overview import overview_sentences
 from featurespace.report.verdicts import influence_sentences, verdict_sentence
 from featurespace.report.weights import weights_sentences
 from featurespace.run import Run
@@ -20,16 +22,18 @@ from featurespace.tables.schema import DIFFERENCES, validate
 from featurespace.tables.stores import corresponding_layers
 
 ALPHA = 0.05
+MOST_SENTENCES = 10  # on a table, where one stands for others
 RAW = f"raw pixels ({PIXEL_LAYER})"
 
 
 class Finding(NamedTuple):
-    """A sentence, the table it comes from, and whether a difference is shown."""
+    """A sentence, the table it comes from, whether a difference is shown, and whether it stands for others after it."""
 
     table: str
     data: str
     sentence: str
     shown: bool
+    main: bool = False
 
 
 def findings(run: Run) -> list[Finding]:
@@ -40,7 +44,7 @@ def findings(run: Run) -> list[Finding]:
     difference is shown".
     """
     tables, layers = run.tables, run.tables["layers"]
-    found: list[Finding] = []
+    found = [Finding(*each, main=True) for each in overview_sentences(tables, layers)]
     differences = tables["differences"] if "differences" in tables else validate([], DIFFERENCES)
     if "similarity" in tables:
         found += _similarity(tables["similarity"], layers)
@@ -68,9 +72,19 @@ def findings(run: Run) -> list[Finding]:
     if "leakage" in tables:
         found += [Finding("leakage", "all", text, shared) for text, shared in leakage_sentences(tables["leakage"])]
     if "verdicts" in tables:
-        rows = tables["verdicts"].to_dict("records")
-        found += [Finding("verdicts", row["data"], verdict_sentence(row), False) for row in rows]
+        kinds: set[tuple[str, ...]] = set()
+        for row in tables["verdicts"].to_dict("records"):
+            kind = tuple(str(row[name]) for name in ("data", "verdict", "analysis"))
+            found.append(Finding("verdicts", row["data"], verdict_sentence(row), False, kind not in kinds))
+            kinds.add(kind)
     return found
+
+
+def in_short(found: list[Finding]) -> list[Finding]:
+    """Return the findings without those for which another one stands, of tables with many."""
+    counts = Counter(each.table for each in found)
+    many = {each.table for each in found if each.main and counts[each.table] > MOST_SENTENCES}
+    return [each for each in found if each.main or each.table not in many]
 
 
 def _apart(a: pd.Series, b: pd.Series) -> int:
@@ -121,15 +135,16 @@ def _change_over_depth(pair: pd.DataFrame, model_a: str, model_b: str, data: str
     if len(pair) == 1:
         sentence = f"On {data}, CKA of {model_a} and {model_b} in {_layer(least)} is {with_interval(least)}; {count_of(least)}."
         return Finding("similarity", data, sentence, False)
+    low, high = (with_interval(each, digits_for(least["value"], most["value"])) for each in (least, most))
     if _apart(most, least) == 1:
         sentence = (
-            f"On {data}, {model_a} and {model_b} are least alike in {_layer(least)}, linear CKA {with_interval(least)}, "
-            f"and most alike in {_layer(most)}, {with_interval(most)}; {count_of(least)}."
+            f"On {data}, {model_a} and {model_b} are least alike in {_layer(least)}, linear CKA {low}, "
+            f"and most alike in {_layer(most)}, {high}; {count_of(least)}."
         )
         return Finding("similarity", data, sentence, True)
     sentence = (
         f"On {data}, no difference between layers is shown in how alike {model_a} and {model_b} are: linear CKA runs from "
-        f"{with_interval(least)} in {_layer(least)} to {with_interval(most)} in {_layer(most)}; {count_of(least)}."
+        f"{low} in {_layer(least)} to {high} in {_layer(most)}; {count_of(least)}."
     )
     return Finding("similarity", data, sentence, False)
 
@@ -233,7 +248,8 @@ def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b
     else:
         lead = f"On {test['data']}, no difference is shown between linear probes on the last layer of {names[0]} and on {names[1]}"
     better, worse = (int(((rows["p_holm"] <= ALPHA) & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
-    over = f"With Holm's correction over all {len(rows)} layers it is better in {better} and worse in {worse}."
+    counts = f"it is better in {better} and worse in {worse}" if better + worse else "no difference is shown in any"
+    over = f"With Holm's correction over all {len(rows)} layers {counts}."
     return Finding("probe", test["data"], f"{lead}: test accuracy {values}. {over}", shown)
 
 

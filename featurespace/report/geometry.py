@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from featurespace.report.numbers import count_of, p_text, with_interval
+from featurespace.report.numbers import count_of, digits_for, p_text, with_interval
 
 NAMES = {"participation_ratio_debiased": "participation ratio"}
 ALPHA = 0.05
@@ -30,6 +30,8 @@ def geometry_sentences(
             continue
         test, name = at_end.iloc[0], NAMES.get(metric, metric.replace("_", " "))
         ends = [values.loc[(metric, data, model, last[model])] for model in (a, b)]
+        digits = digits_for(*(end["value"] for end in ends))
+        both = " and ".join(with_interval(end, digits) for end in ends)
         shown = bool(test["p_value"] <= ALPHA)
         changed = int((rows["p_holm"] <= ALPHA).sum())
         lead = (
@@ -40,8 +42,8 @@ def geometry_sentences(
         yield (
             data,
             (
-                f"On {data}, {lead}: {with_interval(ends[0])} and {with_interval(ends[1])}, {p_text(test['p_value'])} for this "
-                f"layer alone; over all {len(rows)} layers it differs in {changed} (Holm); {count_of(test)}."
+                f"On {data}, {lead}: {both}, {p_text(test['p_value'])} for this layer alone; "
+                f"over all {len(rows)} layers it differs in {changed} (Holm); {count_of(test)}."
             ),
             shown,
         )

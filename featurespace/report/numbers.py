@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 
@@ -22,12 +24,33 @@ def p_text(value: float) -> str:
     return f"p < {LEAST_P:.0e}" if value < LEAST_P else f"p = {number(value)}"
 
 
-def with_interval(row: pd.Series) -> str:
+def digits_for(*values: float) -> int:
+    """Return how many decimals, 3 to 6, tell values apart.
+
+    >>> digits_for(0.9996, 0.9999), digits_for(0.5, 0.7)
+    (4, 3)
+    """
+    different = {round(value, 6) for value in values if not pd.isna(value)}
+    return next(
+        (digits for digits in range(3, 6) if len({number(each, digits) for each in different}) == len(different)), 6
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def with_interval(row: pd.Series, digits: int = 3) -> str:
     """Return e.g. ``0.812 (0.790 to 0.834)``; without an interval, the reason."""
     if pd.isna(row["ci_low"]):
         reason = str(row["interval"]).removeprefix("none: ")
-        return f"{number(row['value'])} (no interval: {reason})"
-    return f"{number(row['value'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
+        return f"{number(row['value'], digits)} (no interval: {reason})"
+    return f"{number(row['value'], digits)} ({number(row['ci_low'], digits)} to {number(row['ci_high'], digits)})"
 
 
 def count_of(row: pd.Series) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from featurespace.report.numbers import number
+from featurespace.report.numbers import digits_for, number
 
 MEASURES = {
     "procrustes_distance": "the Procrustes distance", "mutual_knn": "mutual kNN", "rsa": "RSA", "cca": "CCA",
@@ -96,7 +96,10 @@ _SENTENCES = {
 
 
 def influence_sentences(summary: pd.DataFrame, told: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return (data, sentence) of the layer where few images hold most, for each told pair of models and data set."""
+    """Return (data, sentence) of the layer where few images hold most, for each told pair of models and data set.
+
+    Of a data set the pair comes first whose CKA they change most.
+    """
     found = []
     rows = summary[(summary["unit"] == "sample") & (summary["top_share"] > 0)]
     for (data, a, b), pair in rows.groupby(["data", "model_a", "model_b"], sort=False):
@@ -104,12 +107,15 @@ def influence_sentences(summary: pd.DataFrame, told: list[tuple[str, str]]) -> l
             continue
         most = pair.loc[(pair["value_without_top"] - pair["value"]).idxmax()]
         layer = most["layer_a"] if most["layer_a"] == most["layer_b"] else f"{most['layer_a']} / {most['layer_b']}"
-        images = "1 image holds" if most["top_units"] == 1 else f"{most['top_units']} images hold"
-        share = number(100 * most["top_share"], 1)
-        sentence = (
-            f"On {data}, {images} {share} % of what single images take from CKA of {a} and {b} in {layer} "
-            f"({most['n_units']:,} images); without {'it' if most['top_units'] == 1 else 'them'} it is "
-            f"{number(most['value_without_top'])} instead of {number(most['value'])}."
+        images, them = (
+            ("1 image holds", "it") if most["top_units"] == 1 else (f"{most['top_units']} images hold", "them")
         )
-        found.append((str(data), sentence))
-    return found
+        digits = digits_for(most["value"], most["value_without_top"])
+        sentence = (
+            f"On {data}, {images} {number(100 * most['top_share'], 1)} % of what single images take from CKA of {a} and {b} in "
+            f"{layer} ({most['n_units']:,} images); without {them}, CKA is {number(most['value_without_top'], digits)} instead "
+            f"of {number(most['value'], digits)}."
+        )
+        found.append((str(data), sentence, most["value_without_top"] - most["value"]))
+    order = list(dict.fromkeys(data for data, _, _ in found))
+    return [each[:2] for each in sorted(found, key=lambda each: (order.index(each[0]), -each[2]))]

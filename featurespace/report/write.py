@@ -20,9 +20,10 @@ from featurespace.report.captions import caption, title_of
 from featurespace.report.chapters import CHAPTERS
 from featurespace.report.comparison import comparison_tables
 from featurespace.report.embedding_chart import shown_images
-from featurespace.report.findings import Finding
+from featurespace.report.findings import Finding, in_short
 from featurespace.report.heatmap_chart import heatmap_tables
 from featurespace.report.interactive import Interactive, interactive
+from featurespace.report.numbers import listed
 from featurespace.report.tables import report_tables
 from featurespace.run import Run
 
@@ -30,11 +31,12 @@ PAGE_PIXELS = 180 / 25.4 * 300  # a figure as wide as the page, at 300 dpi
 
 
 class Section(NamedTuple):
-    """A chapter of the report."""
+    """A chapter of the report; ``more`` are sentences that stand behind a line to open."""
 
     title: str
     explanation: str
-    findings: list[dict[str, Any]]
+    findings: list[Finding]
+    more: list[Finding]
     figures: list[dict[str, Any]]
     tables: list[dict[str, Any]]
 
@@ -82,6 +84,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.PackageLoader("featurespace", "report"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=_readable,
     )  # fmt: skip
+    environment.filters["listed"] = listed
     return environment.get_template("template.html")
 
 
@@ -105,16 +108,23 @@ def _sections(run: Run, found: list[Finding], live: Interactive | None) -> Itera
     for title, explanation, table, prefixes in comparison.CHAPTERS if of_runs else CHAPTERS:
         if table not in run.tables:
             continue
-        own = [each._asdict() for each in found if each.table == ("leakage" if table == "layers" else table)]
+        own = [each for each in found if each.table == ("leakage" if table == "layers" else table)]
+        told = in_short(own)
         names = [name for name in run.summary["figures"] if name.startswith(prefixes)]
         figures = [
-            {**_figure(run, name, [each["sentence"] for each in own], live), "values": values.get(name)}
-            for name in names
+            {**_figure(run, name, [each.sentence for each in told], live), "values": values.get(name)} for name in names
         ]
         tables = comparison_tables(run, table) if of_runs else report_tables(run, table)
         if table == "layers":
             tables = chain(about_tables(run), report_tables(run, "leakage") if "leakage" in run.tables else ())
-        yield Section(title, explanation, own, figures, [each for each in tables if each["rows"]])
+        yield Section(
+            title,
+            explanation,
+            told,
+            [each for each in own if each not in told],
+            figures,
+            [each for each in tables if each["rows"]],
+        )
 
 
 def _figure(run: Run, name: str, sentences: list[str], live: Interactive | None) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featurespace.report.findings import Finding, findings
-from featurespace.report.numbers import count_of, number, with_interval
+from featurespace.report.findings import Finding, findings, in_short
+from featurespace.report.numbers import count_of, digits_for, number, with_interval
 from featurespace.report.tables import report_tables
 from featurespace.run import Run
 
@@ -170,7 +170,10 @@ def test_of_many_models_only_comparisons_with_the_first_are_told(tmp_path):
     )
     rows = [{**cka("last", 0.5), "model_a": a, "model_b": b} for i, a in enumerate(names) for b in names[i + 1 :]]
     found = findings(written_run(tmp_path, layers=layers, similarity=rows))
-    assert len(found) == 4 and all("a and" in each.sentence for each in found)
+    assert [each.main for each in found] == [True] + 4 * [False] and all("a and" in each.sentence for each in found[1:])
+    assert found[0].sentence.startswith(
+        "On ct, no difference is shown between 4 models in how much their last layers are like that of a"
+    )
 
 
 def test_what_could_not_be_tested_is_not_called_the_same(tmp_path):
@@ -236,3 +239,73 @@ def test_tables_of_weights_show_the_spread_where_there_is_one(tmp_path):
     assert third["title"].startswith("Feature uniqueness of a (") and third["rows"] == [
         ["conv1", "0.600 (0.550 to 0.650)", "", "0.010"]
     ]
+
+
+MANY = pd.DataFrame(
+    [{"model": model, "layer": layer, "depth": depth, "width": 4, "role": "model", "control": None, "arm": None}
+     for model in "abcd" for depth, layer in enumerate(("stem", "last"))]
+)  # fmt: skip
+
+
+def test_of_many_models_one_sentence_tells_who_is_most_and_least_like_the_first(tmp_path):
+    rows = [
+        {**cka(layer, value), "model_b": b} for layer in ("stem", "last") for b, value in zip("bcd", (0.9, 0.2, 0.5))
+    ]
+    found = findings(written_run(tmp_path, layers=MANY, similarity=rows))
+    assert found[0] == Finding(
+        "similarity", "ct", "On ct, of 3 models b is most like a in the last layer, linear CKA 0.900 (0.850 to 0.950), and c least, "
+        "0.200 (0.150 to 0.250); n = 100 images in 12 groups.", True, main=True)  # fmt: skip
+
+
+def test_of_many_models_one_sentence_tells_which_a_probe_reads_better_and_worse(tmp_path):
+    tests = [difference("probe", name, "a", layer, value, p, p) for layer in ("stem", "last")
+             for name, value, p in (("b", 0.3, 0.01), ("c", -0.2, 0.04), ("d", 0.2, 0.06))]  # fmt: skip
+    scores = [score(model, layer, 0.5) for model in "abcd" for layer in ("stem", "last")]
+    found = findings(written_run(tmp_path, layers=MANY, probe=scores, differences=tests))
+    assert (
+        found[0].main
+        and found[0].shown
+        and found[0].sentence
+        == (
+            "On ct, a linear probe on the last layer reads the class better from b (0.800) and worse from c (0.300) than from a, test accuracy "
+            "0.500 (0.400 to 0.600); no difference is shown for 1 of 3 others (each tested alone; n = 60 training and 40 test images in 12 groups)."
+        )
+    )
+    none = [row | {"p_value": 0.2} for row in tests]
+    found = findings(written_run(tmp_path, layers=MANY, probe=scores, differences=none))
+    assert not found[0].shown and "of 3 other models, 0.300 to 0.800 (each tested alone" in found[0].sentence
+    assert found[0].sentence.startswith(
+        "On ct, no difference is shown between linear probes on the last layer of a, test accuracy 0.500"
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "words", "shown"),
+    [({"a": 0.01, "b": 0.02}, "ct and mr lie apart in every layer of each of 4 models", True),
+     ({"a": 0.01}, "ct and mr lie apart in a layer at least of 1 of 4 models", True), ({}, "No difference is shown between ct and mr in any layer of 4 models", False)],
+)  # fmt: skip
+def test_of_many_models_one_sentence_tells_the_gap(tmp_path, p, words, shown):
+    default = 0.01 if len(p) == 2 else 0.5
+    rows = [
+        {**gap(layer, 0.2, p.get(model, default)), "model": model} for model in "abcd" for layer in ("stem", "last")
+    ]
+    found = findings(written_run(tmp_path, layers=MANY, domain_gap=rows))
+    assert found[0].main and found[0].shown is shown and found[0].sentence.startswith(words)
+
+
+def test_values_that_differ_read_differently(tmp_path):
+    (found,) = findings(
+        written_run(tmp_path, layers=LAYERS, similarity=[cka("stem", 0.9999, 1e-5), cka("last", 0.9997, 1e-5)])
+    )
+    assert "CKA 0.9997 (0.9997 to 0.9997), and most alike in stem, 0.9999 (" in found.sentence
+    assert digits_for(0.5, 0.5 + 1e-9, np.nan) == 3 and digits_for(0.5, 0.500004) == 6
+
+
+def test_of_many_sentences_on_a_table_those_that_stand_for_others_are_told():
+    main, others = (
+        Finding("probe", "ct", "all", True, main=True),
+        [Finding("probe", "ct", str(index), True) for index in range(10)],
+    )
+    gaps = [Finding("domain_gap", "ct", str(index), True) for index in range(20)]
+    assert in_short([main, *others, *gaps]) == [main, *gaps]
+    assert in_short([main, *others[1:]]) == [main, *others[1:]]

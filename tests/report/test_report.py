@@ -2,6 +2,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from report.made_run import made_run
 
 from featurespace.report.write import write_report
 
@@ -71,3 +72,14 @@ def test_hostile_names_are_escaped(tmp_path, small_run):
     files.write_json(run.path / "summary.json", summary)
     write_report(run)
     assert "<script>alert" not in run.report.read_text() and "&lt;script&gt;alert" in run.report.read_text()
+
+
+def test_sentences_on_single_pairs_of_many_open_behind_a_line(tmp_path):
+    run = made_run(tmp_path / "run")
+    summary = run.summary
+    many = [{"table": "similarity", "data": "ct", "sentence": f"Pair {index}.", "shown": False} for index in range(11)]
+    run.write_json("summary.json", summary | {"findings": [many[0] | {"sentence": "All.", "main": True}, *many]})
+    write_report(run)
+    text = run.report.read_text(encoding="utf-8")
+    assert "<details><summary>11 more sentences, one by one</summary>" in text and text.count("All.") > 1
+    assert text.index("All.") < text.index("11 more sentences") < text.index("Pair 0.")
