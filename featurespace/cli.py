@@ -266,27 +266,6 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def _write_bug_report(error: Exception) -> str:
-    """Write what a bug report needs into the temporary folder, and return what to tell the user."""
-    import json
-    import os
-    import tempfile
-    import traceback
-
-    from featurespace.provenance import command_line, installed_versions, machine
-
-    facts = {"command": command_line(), "versions": installed_versions(), "machine": machine()}
-    text = json.dumps(facts, indent=2) + "\n\n" + "".join(traceback.format_exception(error))
-    what = f"this is a bug of featurespace ({type(error).__name__}: {error}); please report it with"
-    try:
-        handle, path = tempfile.mkstemp(prefix="featurespace-bug-", suffix=".txt")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError:  # the temporary folder is full, say
-        return f"{what} this:\n{text}"
-    return f"{what} the file {path}"
-
-
 def main() -> None:
     """Run the command line; exit code 2 for what the user can repair, 1 for a bug of ours, 130 for Ctrl-C, 143 for SIGTERM."""
     from featurespace.interrupts import ends_on_signals
@@ -303,5 +282,7 @@ def main() -> None:
             Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "red"), f" {error}"))
             sys.exit(2)
         except Exception as error:
-            typer.echo(f"error: {_write_bug_report(error)}", err=True)
+            from featurespace.bug_reports import write_bug_report
+
+            typer.echo(f"error: {write_bug_report(error)}", err=True)
             sys.exit(1)

@@ -15,6 +15,7 @@ ORDER = [
     {"distributed", "record", "locking"},
     {"device"},
     {"config", "provenance"},
+    {"bug_reports"},
     {"stats"},
     {"data"},
     {"results"},
