@@ -89,7 +89,13 @@ Columns = Annotated[str | None, _option("columns")]
 Pictures = Annotated[bool | None, _option("pictures", "--pictures/--no-pictures")]
 Control = Annotated[bool | None, _option("control", "--control/--no-control")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with options; flags override it.")]
-UNCONFIGURED = ("trust", "quiet", "verbose", "json_output")  # they are about one call, and no part of what is done
+UNCONFIGURED = (
+    "config",
+    "trust",
+    "quiet",
+    "verbose",
+    "json_output",
+)  # they are about one call, and no part of what is done
 
 
 def _take_from_file(context: typer.Context, file: Path | None) -> None:

@@ -25,7 +25,7 @@ def checked(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     try:
         return schema(**values)
     except ValidationError as error:
-        raise FeaturespaceError(_explain(error.errors()[0], schema)) from error
+        raise FeaturespaceError(_explain(_first(error.errors()), schema)) from error
 
 
 def read_yaml(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
@@ -68,9 +68,16 @@ def read_checked(path: str | Path, schema: type[BaseModel]) -> dict[str, Any]:
         wrong = [each for each in error.errors() if each["type"] != "missing"]
         if wrong:
             with open(path, encoding="utf-8-sig") as file:
-                line = _line(file.read(MAX_CHARACTERS), wrong[0]["loc"][0])
-            raise FeaturespaceError(f"{path}:{line}: {_explain(wrong[0], schema)}") from error
+                text = file.read(MAX_CHARACTERS)
+            problem = _first(wrong)
+            line = _line(text, problem["loc"][0]) if problem["loc"] else 1
+            raise FeaturespaceError(f"{path}:{line}: {_explain(problem, schema)}") from error
     return values
+
+
+def _first(errors: Sequence[Any]) -> Any:
+    """Return the error to tell: a misspelt key before the one that is missing for it."""
+    return min(errors, key=lambda each: each["type"] != "extra_forbidden")
 
 
 def _line(text: str, key: Any) -> int:
@@ -81,6 +88,8 @@ def _line(text: str, key: Any) -> int:
 
 def with_changes(path: str | Path, schema: type[BaseModel], changes: Sequence[str]) -> dict[str, Any]:
     """Return the values of a YAML file with some of them changed, each by KEY=VALUE."""
+    if not changes:
+        read_checked(path, schema)  # whose errors name the line
     values = read_yaml(path, schema)
     for each in changes:
         key, equals, text = each.partition("=")

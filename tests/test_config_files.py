@@ -65,7 +65,11 @@ def test_arguments_of_any_number_and_options_without_a_default(two_domains, tmp_
         ("analyze", "seed: 1\npool: max", "options.yaml:2: option 'pool': .*'avg', 'cls' or 'none'; the value was 'max'"),
         ("extract --out r", "limit: true", "options.yaml:1: option 'limit': expected a whole number"),
         ("compare --out r", "seed: 1\nalpha: x", "options.yaml:2: option 'alpha': .*number"),
+        ("train pretrain", "model: resnet18@random\nepochs: many", "options.yaml:2: option 'epochs': .*valid integer"),
+        ("study", "out: r\ngrid: 3", "options.yaml:2: option 'grid': "),
         ("demo", "out: r\nseed: true", "options.yaml:2: option 'seed': .*valid integer; the value was True"),
+        ("demo", "config: x", "unknown key 'config'; it is given on the command line alone"),
+        ("demo", "colour: x", "unknown key 'colour'; allowed: out, seed\n"),
         ("demo", "sed: 3", "options.yaml:1: unknown key 'sed'; did you mean 'seed'?"),
         ("index", "data: a=b\nout: [r]", "options.yaml:2: option 'out': .*valid string; the value was"),
         ("inspect", "targt: resnet18", "did you mean 'target'?"),
@@ -78,7 +82,8 @@ def test_arguments_of_any_number_and_options_without_a_default(two_domains, tmp_
 )  # fmt: skip
 def test_errors_name_the_place_and_the_nearest_key(tmp_path, name, text, message):
     (tmp_path / "options.yaml").write_text(text)
-    result = command(*name.split(), "--config", tmp_path / "options.yaml")
+    flag = [] if name.startswith(("train", "study")) else ["--config"]
+    result = command(*name.split(), *flag, tmp_path / "options.yaml")
     assert result.returncode == 2 and "Traceback" not in result.stderr
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(result.stderr)

@@ -74,10 +74,11 @@ def test_what_is_typed(tmp_path, two_domains, typed, message):
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
-        ("image_size", "imge_size", "defaults has the key 'imge_size', which no training takes from there; did you mean 'image_size'"),
-        ("model:", "modl:", "unknown option 'pretrainings.a.modl'; did you mean 'model'?"),
+        ("image_size", "imge_size", "study.yaml:2: option 'defaults': defaults has the key 'imge_size', which no training takes from there; did you mean 'image_size'"),
+        ("model:", "modl:", "study.yaml:3: unknown option 'pretrainings.a.modl'; did you mean 'model'?"),
         ("task: m", "tas: m", "task 't' has the key 'tas', which `featurespace train finetune` does not know; did you mean 'task'"),
         ("seed:", "seeds:", "unknown option 'grid.0.seeds'; did you mean 'seed'?"),
+        ("experiment:", "experimnt:", "unknown option 'grid.0.experimnt'; did you mean 'experiment'"),
         ("seed:", "colour:", "unknown option 'grid.0.colour'; allowed: experiment, pretraining, task, "),
         ("grid:", "gird:", "study.yaml:5: unknown key 'gird'; did you mean 'grid'"),
         ("out:", "analyze: {{layer: stages}}\nout:", "did you mean 'layers'?"),

@@ -49,7 +49,7 @@ def _similarity(table: pd.DataFrame, models: list[str], last: dict[str, str]) ->
     first = models[0]
     table = table[(table["metric"] == "cka_debiased") & (table["model_a"] == first) & (table["layer_a"] == last[first])]
     table = _at(table, {(model, last[model]) for model in models[1:]}, "model_b", "layer_b")
-    for data, rows in table.groupby("data", sort=False):
+    for data, rows in table.dropna(subset=["value"]).groupby("data", sort=False):
         if len(rows) < 2:
             continue
         least, most = rows.loc[rows["value"].idxmin()], rows.loc[rows["value"].idxmax()]
