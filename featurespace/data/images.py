@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from featurespace import files
 from featurespace.data.deep import BITS, ORIENTATION, PHOTOMETRIC, is_deep_colour, is_read_deep, read_deep_colour
+from featurespace.data.watching import Watched
 from featurespace.errors import FeaturespaceError
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ class ImageFiles:
     """Images of a data set that are files of their own."""
 
     paths: Sequence[str | Path]
+    watched: Watched = field(default_factory=Watched)
 
     def image(self, index: int) -> Image | np.ndarray:
-        """Return image number ``index``; raises FeaturespaceError if it cannot be read."""
+        """Return image number ``index``; raises FeaturespaceError if it cannot be read, or has changed since it was hashed."""
+        self.watched.check(self.paths[index])
         return read_image(self.paths[index])
 
     def pixels(self, rows: np.ndarray, channels: int, height: int, width: int) -> None:
@@ -49,6 +52,7 @@ class ImageFiles:
 
     def digest(self, index: int) -> str:
         """Return a hash of the file's bytes; of a file that cannot be read, the same for all of them."""
+        self.watched.note(self.paths[index])
         try:
             return files.hash_file(self.paths[index]) if os.path.isfile(self.paths[index]) else ""
         except OSError:
@@ -60,7 +64,7 @@ class ImageFiles:
 
     def take(self, rows: np.ndarray) -> ImageFiles:
         """Return the given images, in the given order."""
-        return ImageFiles([self.paths[row] for row in rows])
+        return ImageFiles([self.paths[row] for row in rows], self.watched)
 
 
 def read_image(path: str | Path) -> Image | np.ndarray:

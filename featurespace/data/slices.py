@@ -12,6 +12,7 @@ import numpy as np
 
 from featurespace import files
 from featurespace.data.scans import AXES, Scan, plane, reason, unread
+from featurespace.data.watching import Watched
 from featurespace.data.windows import Bounds, VolumeSettings, bounds, windowed
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Volumes:
     kept: OrderedDict[int, tuple[np.ndarray, list[Bounds]]] = field(default_factory=OrderedDict)
     digests: dict[int, str] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    watched: Watched = field(default_factory=Watched)
 
     def image(self, index: int) -> Image | np.ndarray:
         """Return image number ``index``, windowed; raises FeaturespaceError if it cannot be read."""
@@ -41,6 +43,8 @@ class Volumes:
 
         number, position = self.rows[index]
         scan = self.scans[number]
+        for path in scan.files if number not in self.kept else ():
+            self.watched.check(path, f"the volume of slice {self.ids[index]}")
         try:
             values, limits = self.volume(number)
         except Exception as error:  # of damaged pixels the decoders raise anything
@@ -109,6 +113,8 @@ class Volumes:
         number, position = self.rows[index]
         with self.lock:
             if number not in self.digests:
+                for path in self.scans[number].files:
+                    self.watched.note(path)
                 try:
                     content = [files.hash_file(path) for path in self.scans[number].files]
                 except OSError:
@@ -129,4 +135,4 @@ class Volumes:
     def take(self, rows: np.ndarray) -> Volumes:
         """Return the given images, in the given order."""
         kept = [self.rows[row] for row in rows], [self.ids[row] for row in rows]
-        return Volumes(self.scans, self.settings, *kept)
+        return Volumes(self.scans, self.settings, *kept, watched=self.watched)

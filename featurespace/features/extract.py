@@ -16,6 +16,7 @@ import torch
 
 from featurespace import distributed, files
 from featurespace.data.transforms import network_pixels, normalised
+from featurespace.data.watching import Changed
 from featurespace.device import autocast
 from featurespace.errors import FeaturespaceError, counted
 from featurespace.features.shared import Part, close_shared, open_shared
@@ -164,6 +165,8 @@ def input_batches(
         for place, row in enumerate(rows.tolist()):
             try:
                 inputs[place] = network_pixels(data.image(row), form)
+            except Changed:
+                raise
             except FeaturespaceError as error:
                 if on_bad_image == "error":
                     raise FeaturespaceError(
