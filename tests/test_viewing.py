@@ -54,3 +54,10 @@ def test_each_panel_holds_the_values_of_its_image(channels):
         np.testing.assert_allclose(
             shown.reshape(4, 5, channels) if channels == 3 else shown[..., None], image, rtol=1e-6
         )
+
+
+def test_values_beyond_the_range_are_drawn_at_its_ends_and_nothing_is_printed(caplog):
+    image = np.linspace(-40, 300, 48, dtype=np.float32).reshape(4, 4, 3)
+    figure = network_inputs([image], ["a"], title="t")
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.min() == 0 and shown.max() == 1 and not caplog.records

@@ -18,7 +18,7 @@ def network_inputs(images: Sequence[np.ndarray], names: Sequence[str], *, title:
 
     Parameters
     ----------
-    images : each (height, width, channels), 0..255; one channel is drawn grey, three as red, green and blue
+    images : each (height, width, channels), about 0..255; one channel is drawn grey, three as red, green and blue
     names : what stands above each
     title : what stands above all
     """
@@ -28,7 +28,7 @@ def network_inputs(images: Sequence[np.ndarray], names: Sequence[str], *, title:
     for axes in panels.flat:
         axes.set_axis_off()
     for axes, image, name in zip(panels.flat, images, names):
-        shown = image[..., 0] if image.shape[-1] == 1 else image / 255.0
+        shown = image[..., 0] if image.shape[-1] == 1 else image.clip(0, 255) / 255.0  # bicubic resizing overshoots
         axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(name, fontsize=6)
     figure.suptitle(title, fontsize=8, x=0.01, ha="left")
