@@ -120,12 +120,12 @@ def test_a_disk_that_can_only_be_read_is_told(analyze, small_disk):
 )
 def test_each_failure_of_a_disk_names_the_next_step_and_the_same_command_goes_on(analyze, tmp_path, monkeypatch, number, step):  # fmt: skip
     expected = contents(analyze("whole").path)
-    for owner, name in ((os, "posix_fallocate"), (storing, "_write_rows"), (os, "replace"), (files, "sync")):
+    for owner, name in ((os, "posix_fallocate"), (storing, "write_rows"), (os, "replace"), (files, "sync")):
 
         def fail(*arguments):
             raise OSError(number, os.strerror(number))
 
-        if name == "_write_rows":
+        if name == "write_rows":
             fail = files.writing(tmp_path / "killed")(fail)
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fail)

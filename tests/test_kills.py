@@ -30,7 +30,7 @@ class Killer:
     def __init__(self, monkeypatch, at):
         self.at, self.calls = at, 0
         for owner, name in ((files, "sync"), (os, "replace"), (os, "posix_fallocate"), (shutil, "rmtree"), (Path, "unlink"),
-                            (Path, "mkdir"), (storing, "_write_rows"), (storing, "_cut"), (pd.DataFrame, "to_csv"),
+                            (Path, "mkdir"), (storing, "write_rows"), (storing, "_cut"), (pd.DataFrame, "to_csv"),
                             (pd.DataFrame, "to_parquet"), (Path, "write_text"), (Figure, "savefig")):  # fmt: skip
             monkeypatch.setattr(owner, name, self.wrapped(name, getattr(owner, name)))
 
@@ -39,7 +39,7 @@ class Killer:
             self.calls += 1
             if self.calls < self.at:
                 return function(*arguments, **options)
-            if self.calls == self.at and name == "_write_rows":  # half of it is on the disk
+            if self.calls == self.at and name == "write_rows":  # half of it is on the disk
                 function(arguments[0], arguments[1], arguments[2][::2].copy())
             if self.calls == self.at and name == "write_text":
                 function(arguments[0], arguments[1][: len(arguments[1]) // 2])

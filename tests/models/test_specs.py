@@ -69,7 +69,7 @@ def test_a_spec_with_a_file(folder, text, label, source, arch, path):
         ("x" * 5000 + "=", "is empty"),
         ("resnet18@" + "x" * 5000, "does not exist"),
         ("~nobody/a.pt", "does not exist"),
-        ("a\0b.pt", "does not exist"),
+        ("a\0b.pt", "no name or path"),
         ("local-dir:" + "x" * 5000, "does not exist"),
         ("resnet18@bst.pt", "file bst.pt does not exist; did you mean 'best.pt'"),
         ("resnet18@nowhere/bst.pt", "nor does its folder nowhere"),
