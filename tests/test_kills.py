@@ -30,7 +30,7 @@ class Killer:
     def __init__(self, monkeypatch, at):
         self.at, self.calls = at, 0
         for owner, name in ((files, "sync"), (os, "replace"), (os, "posix_fallocate"), (shutil, "rmtree"), (Path, "unlink"),
-                            (Path, "mkdir"), (storing, "write_rows"), (storing, "_cut"), (pd.DataFrame, "to_csv"),
+                            (Path, "mkdir"), (storing, "write_rows"), (storing, "cut"), (pd.DataFrame, "to_csv"),
                             (pd.DataFrame, "to_parquet"), (Path, "write_text"), (Figure, "savefig")):  # fmt: skip
             monkeypatch.setattr(owner, name, self.wrapped(name, getattr(owner, name)))
 
