@@ -112,6 +112,8 @@ class Run:
         for name in record["sha256"]:
             if not self._record.holds(name):
                 raise FeaturespaceError(f"{self.path / name} is not what was written; run the same command again")
+        if (result := self.memo().damaged()) is not None:
+            raise FeaturespaceError(f"{result} is not what was written; run the same command again")
         stores = sorted(file.parent for file in self.path.glob(STORES))
         for store in stores:
             FeatureStore.open(store, verify=True)

@@ -15,7 +15,7 @@ from featurespace.progress import Progress
 
 DAMAGES = {
     "altered": lambda content, other, older: content[:-1] + bytes([content[-1] ^ 1]),
-    "altered at its start": lambda content, other, older: content[:40] + bytes([content[40] ^ 1]) + content[41:],
+    "altered at its start": lambda content, other, older: bytes([content[0] ^ 1]) + content[1:],
     "cut": lambda content, other, older: content[:-7],
     "longer": lambda content, other, older: content + b"\0",
     "emptied": lambda content, other, older: b"",
@@ -64,8 +64,8 @@ def test_a_damaged_file_is_named_by_verify_and_made_again_by_the_next_command(da
         content = (run.path / name).read_bytes()
         make(name, how)
         changed = not (run.path / name).exists() or (run.path / name).read_bytes() != content
-        # Results that are remembered are no part of what a run says, and checked when they are used.
-        if changed and name != "hashes.json" and not name.startswith("statistics/"):
+        # Results that are remembered are no part of what a run says: one that is gone is computed again.
+        if changed and name != "hashes.json" and not (name.startswith("statistics/") and how == "deleted"):
             with pytest.raises(fs.FeaturespaceError, match=re.escape(Path(name).name)):
                 run.verify()
         assert changed or how in ("older", "swapped"), name  # nothing in it depends on the image

@@ -74,6 +74,14 @@ class Memo:
             self.used.add(file)
         return result
 
+    def damaged(self) -> Path | None:
+        """Return the first remembered result that is not what was written, None where all are."""
+        for file in sorted(self.folder.glob("*.result")) if self.folder else ():
+            content = file.read_bytes()
+            if not content.startswith(_seal(file, content[SEAL_BYTES:])) or len(content) < SEAL_BYTES:
+                return file
+        return None
+
     def forget_unused(self, kinds: set[str]) -> None:
         """Delete results of these kinds that nobody asked for since this object was made."""
         for file in self.folder.glob("*.result") if self.folder else ():
