@@ -36,12 +36,17 @@ def digits_for(*values: float) -> int:
     )
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence lists them.
+MOST_NAMES = 6  # of a sentence
 
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them, of many the first and how many others.
+
+    >>> listed(["a", "b", "c"]), listed([str(number) for number in range(20)])
+    ('a, b and c', '0, 1, 2 and 17 others')
     """
+    if len(names) > MOST_NAMES:
+        names = [*names[:3], f"{len(names) - 3} others"]
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 

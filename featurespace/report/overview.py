@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from featurespace.report.geometry import ALPHA, NAMES
-from featurespace.report.numbers import count_of, digits_for, listed, number, p_text, with_interval
+from featurespace.report.numbers import MOST_NAMES, count_of, digits_for, listed, number, p_text, with_interval
 
 FEW = 3  # models of which every pair is told
 
@@ -106,8 +106,12 @@ def _parts(tests: pd.DataFrame, above: str, below: str) -> tuple[str, str]:
     digits = _digits(tests)
     texts = []
     for words, rows in ((above, shown[shown["value"] > 0]), (below, shown[shown["value"] < 0])):
-        names = [f"{row['a']} ({number(row['value_a'], digits)})" for _, row in rows.iterrows()]
-        texts += [f"{words} {listed(names)}"] if names else []
+        if len(rows) > MOST_NAMES:
+            ends = (number(rows["value_a"].min(), digits), number(rows["value_a"].max(), digits))
+            texts.append(f"{words} {len(rows)} of {len(tests)} other models ({ends[0]} to {ends[1]})")
+        elif len(rows):
+            names = [f"{row['a']} ({number(row['value_a'], digits)})" for _, row in rows.iterrows()]
+            texts.append(f"{words} {listed(names)}")
     left = len(tests) - len(shown)
     return " and ".join(texts), f"; no difference is shown for {left} of {len(tests)} others" if left else ""
 

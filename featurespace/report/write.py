@@ -23,7 +23,7 @@ from featurespace.report.embedding_chart import shown_images
 from featurespace.report.findings import Finding, in_short
 from featurespace.report.heatmap_chart import heatmap_tables
 from featurespace.report.interactive import Interactive, interactive
-from featurespace.report.numbers import listed
+from featurespace.report.numbers import MOST_NAMES, listed
 from featurespace.report.tables import report_tables
 from featurespace.run import Run
 
@@ -71,11 +71,15 @@ def write_report(run: Run) -> None:
     summary = run.summary
     found = [Finding(**each) for each in summary["findings"]]
     run.write_text("report.html", _template().render(
-        title=" / ".join(summary["models" if "models" in summary else "pretrainings"]), summary=summary, lead=_lead(found),
+        title=_title(summary["models" if "models" in summary else "pretrainings"]), summary=summary, lead=_lead(found),
         provenance=provenance, findings=found,
         sections=list(_sections(run, found, live)), live=live, shown=shown_images(run) if live else "",
         total=sum(provenance["seconds"].values()),
     ))  # fmt: skip
+
+
+def _title(names: list[str]) -> str:
+    return listed(names) if len(names) > MOST_NAMES else " / ".join(names)
 
 
 @cache

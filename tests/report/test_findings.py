@@ -279,6 +279,20 @@ def test_of_many_models_one_sentence_tells_which_a_probe_reads_better_and_worse(
     )
 
 
+def test_more_models_than_a_sentence_holds_are_counted(tmp_path):
+    names = list("abcdefghij")
+    layers = pd.concat([MANY[MANY["model"] == "a"].assign(model=name) for name in names], ignore_index=True)
+    tests = [
+        difference("probe", name, "a", "last", 0.2 + place / 100, 0.01, 0.01) for place, name in enumerate(names[1:])
+    ]
+    tests[-1] |= {"value": -0.1, "value_a": 0.4}
+    run = written_run(tmp_path, layers=layers, probe=[score(name, "last", 0.5) for name in names], differences=tests)
+    assert findings(run)[0].sentence.startswith(
+        "On ct, a linear probe on the last layer reads the class better from 8 of 9 other models (0.700 to 0.770) and worse from j (0.400) than "
+        "from a, test accuracy 0.500"
+    )
+
+
 @pytest.mark.parametrize(
     ("p", "words", "shown"),
     [({"a": 0.01, "b": 0.02}, "ct and mr lie apart in every layer of each of 4 models", True),
