@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from featurespace.features.extract import ExtractOptions
     from featurespace.features.together import Unkept
     from featurespace.tables.stores import Stores
-    from featurespace.tables.streamed import StreamedCKA, TileSums
+    from featurespace.tables.streamed import StreamedCKA
+    from featurespace.tables.tiles import TileSums
 
 ROWS = 2048  # images whose features are added up in one go
 
@@ -102,19 +103,20 @@ def _add_up(
     progress: Progress,
 ) -> list[tuple[int, str]]:  # fmt: skip
     """Add the features of all images to the sums; return the images that cannot be read, with the reasons."""
-    from featurespace.tables.streamed import Scaling, placed
+    from featurespace.tables.streamed import SKETCH
+    from featurespace.tables.tiles import Scaling, placed
 
-    scaling, unreadable = Scaling(), dict[int, str]()
+    scaling, unreadable = Scaling(SKETCH), dict[int, str]()
     for rows, features in _chunks(data, inputs, options, unreadable, progress):
         if not scaling.known:
-            for place, values in features.items():
-                scaling.begin(place, values)
+            for column in dict.fromkeys(column for sums in passes for column in (*sums.first, *sums.second)):
+                scaling.begin(column, features[column[:2]])
             scaling.known = distributed.told(scaling.known)
         tiles: dict[tuple, Any] = {}
         for sums in passes:
             for tile in (sums.first, sums.second):
                 if tuple(tile) not in tiles:
-                    columns = [scaling(place, features[place]) for place in tile]
+                    columns = [scaling(column, features[column[:2]]) for column in tile]
                     tiles[tuple(tile)] = placed(np.concatenate(columns, axis=1), device)
             sums.add(tiles[tuple(sums.first)], tiles[tuple(sums.second)], cka.blocks[rows])
     return sorted(pair for each in distributed.gathered(unreadable) for pair in each.items())

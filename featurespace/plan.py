@@ -20,12 +20,16 @@ MARGIN = 1.1  # tables, figures and the report beside the features
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """Cost of one model on every data set: layers, values an image, images a second of a bare forward pass."""
+    """Cost of one model on every data set: layers, values an image, images a second of a bare forward pass.
+
+    ``summed`` is the width where wide layers are sketched.
+    """
 
     label: str
     layers: int
     width: int
     images_per_second: float
+    summed: int
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,14 @@ def make_plan(
 
 def _statistics_bytes(plans: tuple[ModelPlan, ...], images: int, *, kept: bool) -> int:
     """Return what CKA holds at once: the features of some models, or sums of their products."""
-    from featurespace.tables import similarity, streamed
+    from featurespace.tables import streamed
 
-    widths = sorted(plan.width for plan in plans)
+    widths, summed = sorted(plan.width for plan in plans), [plan.summed for plan in plans]
     if not kept:
-        return 8 * streamed.BLOCKS * (sum(widths) ** 2 + sum(each**2 for each in widths)) // 2
+        return 8 * streamed.BLOCKS * (sum(summed) ** 2 + sum(each**2 for each in summed)) // 2
     if images > streamed.AT_ONCE:
         return 8 * (streamed.BLOCKS + 2) * min(streamed.TILE, widths[-1]) ** 2 + 8 * streamed.CHUNK * 2 * streamed.TILE
-    return 8 * images * min(sum(widths), max(sum(widths[-2:]), similarity.MEMORY // (8 * images)))
+    return 8 * images * min(sum(widths), max(sum(widths[-2:]), streamed.MEMORY // (8 * images)))
 
 
 def check_disk(models: list[Model], images: dict[str, int], options: ExtractOptions, out: Path) -> None:
@@ -132,6 +136,7 @@ def _model_plan(model: Model, options: ExtractOptions) -> ModelPlan:
 
     from featurespace.device import autocast
     from featurespace.features.extract import layer_widths
+    from featurespace.tables import streamed
 
     device = torch.device(options.device)
     widths = layer_widths(model, options)
@@ -143,4 +148,5 @@ def _model_plan(model: Model, options: ExtractOptions) -> ModelPlan:
             start = time.perf_counter()
             model.network(batch).sum().item()
             seconds.append(time.perf_counter() - start)
-    return ModelPlan(model.label, len(widths), sum(widths.values()), PROBE_IMAGES / min(seconds))
+    summed = sum(each if each <= streamed.WIDEST else 2 * streamed.SKETCH for each in widths.values())
+    return ModelPlan(model.label, len(widths), sum(widths.values()), PROBE_IMAGES / min(seconds), summed)

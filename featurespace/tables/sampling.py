@@ -25,17 +25,28 @@ They hold all pairs of images, or neighbours, or copies of the features. CKA of 
 """
 
 
+BYTES = 1 << 31
+"""Memory that the features of a sample in one layer take in float64: of very wide layers fewer images are taken."""
+LEAST = 1000
+
+
+def _most(stores: Stores, what: str) -> int:
+    widest = max(max(stores.widths(model).values()) for model in stores.models)
+    return min(AT_MOST[what][1], max(LEAST, BYTES // (8 * widest)))
+
+
 def sampled(stores: Stores, what: str, *, seed: int) -> Stores:
     """Return the stores with at most as many images of each data set as ``what`` takes; the same for every model."""
-    return stores.at_most(AT_MOST[what][1], seed=seed)
+    return stores.at_most(_most(stores, what), seed=seed)
 
 
 def sampling_table(stores: Stores, analyses: Sequence[str]) -> pd.DataFrame:
     """Return one row for each data set and what is computed from a sample of its images; no row where all are taken."""
     rows = [
-        {"analysis": analysis, "what": what, "about": about, "data": data, "n": most, "n_total": len(stores.samples(data))}
-        for what, (analysis, most, about) in AT_MOST.items()
+        {"analysis": analysis, "what": what, "about": about, "data": data, "n": _most(stores, what),
+         "n_total": len(stores.samples(data))}
+        for what, (analysis, _, about) in AT_MOST.items()
         if analysis in analyses and stores.kept and (analysis != "gap" or len(stores.data) > 1)
-        for data in stores.data if len(stores.samples(data)) > most
+        for data in stores.data if len(stores.samples(data)) > _most(stores, what)
     ]  # fmt: skip
     return validate(rows, SAMPLING)

@@ -16,6 +16,7 @@ from featurespace.metrics.units import Units, cka_units
 from featurespace.options import DEFAULT_MEASURES
 from featurespace.progress import Progress, shortened
 from featurespace.stats.estimate import Estimate
+from featurespace.tables import streamed
 from featurespace.tables.arms import with_seeds
 from featurespace.tables.corresponding import corresponding_rows
 from featurespace.tables.differences import cka_differences
@@ -24,11 +25,9 @@ from featurespace.tables.pairs import pair_tables
 from featurespace.tables.sampling import sampled
 from featurespace.tables.schema import SIMILARITY, interval_columns, validate
 from featurespace.tables.stores import Stores, corresponding_layers
-from featurespace.tables.streamed import Matrix, Problems, is_streamed, streamed_matrices
+from featurespace.tables.streamed import Matrix, Problems, bytes_at_once, is_streamed, streamed_matrices
 
 MIN_SAMPLES = 4  # Song's unbiased HSIC divides by n - 3
-MEMORY = 1 << 32
-"""Bytes that the features of models compared with each other take at once, unless two models take more."""
 
 
 def similarity_tables(
@@ -148,8 +147,8 @@ def _at_once(stores: Stores, data: str, models: list[str]) -> list[list[str]]:
     size = 0
     n = len(stores.samples(data))
     for model in models:
-        own = sum(8 * n * min(n, stores.stores[model, data][layer].shape[1]) for layer in stores.layers(model))
-        if not groups or size + own > MEMORY // 2:
+        own = bytes_at_once(stores, model, n)
+        if not groups or size + own > streamed.MEMORY // 2:
             groups.append([])
             size = 0
         groups[-1].append(model)

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from oracles.runs import song_hsic
 
 from featurespace.features.store import FeatureStore
 from featurespace.metrics.similarity import cka
+from featurespace.metrics.sketch import CountSketch
 from featurespace.progress import Progress
 from featurespace.report.verdicts import verdict_sentence
 from featurespace.tables import sampling, similarity, streamed
@@ -87,18 +89,64 @@ def test_the_mirror_image_is_the_same_number(stores, monkeypatch):
 def test_features_are_in_memory_of_few_models_at_a_time_and_no_number_changes(stores, monkeypatch):
     several = Stores({**stores.stores, ("third", "x"): stores.stores["first", "x"]})
     whole, _ = tables_of(several)
-    monkeypatch.setattr(similarity, "MEMORY", 1)
+    monkeypatch.setattr(streamed, "MEMORY", 1)
+    monkeypatch.setattr(similarity, "is_streamed", lambda stores, data: False)
     assert similarity._at_once(several, "x", several.models) == [["first"], ["second"], ["third"]]
     found, _ = tables_of(several)
     pd.testing.assert_frame_equal(found["similarity"], whole["similarity"], check_exact=True)
 
 
-def test_a_layer_too_wide_is_said(stores, monkeypatch):
+@pytest.fixture
+def wide(tmp_path, rng):
+    """A model with a wide layer beside a narrow one, and another such model."""
+    base, made = rng.normal(size=(600, 12)), {}
+    for place, name in enumerate(("first", "second")):
+        layers = {"wide": base @ rng.normal(size=(12, 3000)) + 3 * rng.normal(size=(600, 3000)), "narrow": base + place}
+        made[name, "x"] = written(tmp_path, name, {layer: X.astype(np.float32) for layer, X in layers.items()})
+    return Stores(made)
+
+
+def test_layers_too_wide_are_sketched_within_the_error_that_is_told(wide, monkeypatch):
+    exact = tables_of(wide)[0]["similarity"].query("metric == 'cka_debiased'")
     monkeypatch.setattr(streamed, "AT_ONCE", 100)
-    monkeypatch.setattr(streamed, "WIDEST", 6)
-    found, said = tables_of(stores)
-    assert "l7" not in set(found["similarity"]["layer_a"])
-    assert any("has 7 features an image" in each and "--pool avg" in each for each in said)
+    monkeypatch.setattr(streamed, "WIDEST", 1000)
+    monkeypatch.setattr(streamed, "SKETCH", 500)
+    found = tables_of(wide)[0]["similarity"].query("metric == 'cka_debiased'")
+    assert len(found) == len(exact) == 12
+    moved = found["value"].to_numpy() - exact["value"].to_numpy()
+    sketched = (found["interval"].str.contains("sketch of layers wider than 1,000, its error counted")).to_numpy()
+    between = (found["layer_a"].eq("wide") | found["layer_b"].eq("wide")) & (found["value"] < 1)
+    np.testing.assert_array_equal(sketched, between)
+    assert np.abs(moved[~sketched]).max() < 1e-9 and 1e-6 < np.abs(moved[sketched]).max() < 0.03
+    assert (exact["value"].to_numpy()[sketched] > found["ci_low"].to_numpy()[sketched]).all()
+    assert (exact["value"].to_numpy()[sketched] < found["ci_high"].to_numpy()[sketched]).all()
+
+
+def test_a_sketch_has_no_bias(wide, monkeypatch):
+    """Over many sketches the mean is the exact value, of HSIC with itself too, which one sketch alone would inflate."""
+    X = wide.features("first", "x", "wide")[:200].astype(float)
+    X -= X.mean(axis=0)
+    exact, own, plain = song_hsic(X @ X.T, X @ X.T), [], []
+    for seed in range(40):
+        A, B = (CountSketch(3000, width=100, rng=np.random.default_rng([seed, side]))(X) for side in (0, 1))
+        own.append(song_hsic(A @ A.T, B @ B.T) / exact)
+        plain.append(song_hsic(A @ A.T, A @ A.T) / exact)
+    error = np.std(own) / np.sqrt(len(own))
+    assert abs(np.mean(own) - 1) < 3 * error < 0.05
+    assert np.mean(plain) > 1.02
+
+
+def test_a_data_set_whose_features_are_too_large_is_gone_through_in_chunks(wide, monkeypatch):
+    assert not streamed.is_streamed(wide, "x")
+    monkeypatch.setattr(streamed, "MEMORY", 8 * 600 * 600)
+    assert streamed.is_streamed(wide, "x") and streamed.bytes_at_once(wide, "first", 600) == 8 * 600 * (600 + 12)
+
+
+def test_of_very_wide_layers_fewer_images_are_taken(wide, monkeypatch):
+    monkeypatch.setattr(sampling, "BYTES", 8 * 3000 * 400)
+    monkeypatch.setattr(sampling, "LEAST", 10)
+    assert len(sampling.sampled(wide, "probe", seed=0).samples("x")) == 400
+    assert set(sampling_table(wide, ("probe",))["n"]) == {400}
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path, rng, monkeypatch):
@@ -111,6 +159,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, rng, monkeypatch):
         tracemalloc.start()
         for sums in cka_of.passes([("a", "b")]):
             cka_of.add(sums)
+            assert not sums.sums  # of one pass after the other, not of all
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert cka_of.estimate(("a", "l"), ("b", "l")).value == pytest.approx(cka(X, X + 1), abs=1e-12)
