@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featurespace.metrics.arrays import as_placed_pair
-from featurespace.metrics.hsic import hsic_matrices
+from featurespace.metrics.hsic import ROUNDING, hsic_matrices
 from featurespace.metrics.places import together
 from featurespace.metrics.prepared import PreparedCKA, prepare_cka
 from featurespace.metrics.units import cka_units
@@ -86,7 +86,7 @@ def _check_same_samples(layers: Sequence[PreparedCKA]) -> None:
 
 def _own(value: np.ndarray, without: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the HSIC of each layer with itself, zero where it is no more than rounding can leave of the sums."""
-    rounding = 16 * np.finfo(float).eps * n / (n - 3)  # no epsilon, since nothing above it is changed
+    rounding = ROUNDING * n / (n - 3)
     for each in (value, without):
         if each is not None:
             each[each <= rounding] = 0.0
@@ -212,9 +212,9 @@ def cka_jackknife(
     return cka_estimate(*_both(X, Y, groups=groups, between_groups=between_groups, kernel=kernel), level=level)
 
 
-def debiased_cka(X: Any, Y: Any, *, kernel: str, groups: Any) -> float:
+def debiased_cka(X: Any, Y: Any, *, groups: Any, between_groups: bool, kernel: str = "linear") -> float:
     """Debiased CKA without leave-outs; `cka` says more."""
-    layers = [[each] for each in _both(X, Y, groups=groups, between_groups=groups is not None, kernel=kernel)]
+    layers = [[each] for each in _both(X, Y, groups=groups, between_groups=between_groups, kernel=kernel)]
     pairs = [(0,), (1,), (0, 1)]
     x, y, xy = (value.ravel() for _, value, _ in hsic_matrices(layers, pairs, leave_outs=False))
     for name, own in (("X", x), ("Y", y)):

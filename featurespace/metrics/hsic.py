@@ -17,6 +17,9 @@ PRODUCT_BYTES = 1 << 29
 """Memory for the products of one pass over the kernels; pairs of models beyond it wait for another pass."""
 CHUNK_BYTES = 1 << 26
 """Memory for one array of leave-outs."""
+ROUNDING = 1024 * np.finfo(float).eps
+"""An own HSIC up to which a layer, scaled to a mean square length of 1, is constant but for at most one sample; nothing above
+it is changed. One sample apart from 5,000 equal ones left 35 times the precision of float64, and one of 5000 in chunks 170."""
 
 Pair = tuple[int, ...]  # two models, or one: each of its layers with itself
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.alignment import cka_estimate
+from featurespace.metrics.alignment import cka_jackknife, debiased_cka
 from featurespace.metrics.arrays import as_pair
-from featurespace.metrics.hsic import hsic_matrices
-from featurespace.metrics.prepared import prepare_cka
-from featurespace.metrics.units import cka_units
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.resampling import resampling_units
 
@@ -59,7 +55,8 @@ def cka_influence(X: Any, Y: Any, *, groups: Any = None, between_groups: bool = 
     Raises
     ------
     ValueError
-        As `cka_jackknife`; if there are fewer than 5 units, or a leave-out is undefined.
+        As `cka_jackknife`; if there are fewer than 5 units, or the value without one unit, or without the most influential
+        ones, is undefined.
 
     Notes
     -----
@@ -77,10 +74,9 @@ def cka_influence(X: Any, Y: Any, *, groups: Any = None, between_groups: bool = 
     ([7], 1.0)
     """
     X, Y = as_pair(X, Y)
-    codes, _, count = resampling_units(groups, len(X))
+    codes, unit, count = resampling_units(groups, len(X))
     names = np.arange(count) if groups is None else np.unique(np.asarray(groups).astype(str))
-    units = cka_units(groups, len(X), between=between_groups)
-    estimate = cka_estimate(prepare_cka(X, groups=units), prepare_cka(Y, groups=units))
+    estimate = cka_jackknife(X, Y, groups=groups, between_groups=between_groups)
     if estimate.leave_one_out is None:
         raise ValueError(f"no influence: {estimate.interval.removeprefix('none: ')}")
     change = estimate.value - estimate.leave_one_out
@@ -89,11 +85,9 @@ def cka_influence(X: Any, Y: Any, *, groups: Any = None, between_groups: bool = 
     lowering = -change[change < 0].sum()
     share = float(-change[top][change[top] < 0].sum() / lowering) if lowering > 0 else 0.0
     kept = ~np.isin(codes, top)
-    rest = cka_units(None if groups is None else codes[kept], int(kept.sum()), between=between_groups)
-    layers = [[prepare_cka(Z[kept], groups=rest)] for Z in (X, Y)]
-    x, y, xy = (float(v[0, 0] if v.ndim == 2 else v[0]) for _, v, _ in _values(layers))
-    return CKAInfluence(estimate, names, change, top, share, xy / math.sqrt(x * y))
-
-
-def _values(layers: list) -> Any:
-    return hsic_matrices(layers, [(0,), (1,), (0, 1)], leave_outs=False)
+    rest = None if groups is None else codes[kept]
+    try:
+        without = debiased_cka(X[kept], Y[kept], groups=rest, between_groups=between_groups)
+    except ValueError as error:
+        raise ValueError(f"no influence: without the most influential {unit}s, {error}") from None
+    return CKAInfluence(estimate, names, change, top, share, without)

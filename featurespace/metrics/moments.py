@@ -60,11 +60,14 @@ def moments(Z: Array, W: Array, left: Sequence[slice], right: Sequence[slice]) -
     return Moments(Z.sum(axis=0), W.sum(axis=0), Z.T @ W, a.sum(axis=1), b.sum(axis=1), a @ b.T, a @ W, b @ Z)
 
 
-def hsic_of_moments(sums: Moments, n: int, left: Sequence[slice], right: Sequence[slice]) -> np.ndarray:
-    """Return the (L, M) unbiased HSIC of n samples, each layer's taken to a mean square length of 1.
+def hsic_of_moments(
+    sums: Moments, n: int, left: Sequence[slice], right: Sequence[slice], *, of: Moments | None = None
+) -> np.ndarray:
+    """Return the (L, M) unbiased HSIC of n samples, each layer's taken to a mean square length of 1; 0 for constant layers.
 
     With features centred, row sums of kernels without their diagonal are -a_i, so that |C|^2 and sums of a follow
-    from those of shifted features by the binomial theorem.
+    from those of shifted features by the binomial theorem. Where the sums are a difference ``of`` names what others
+    were taken from: they bear its rounding.
     """
     dz, dw = sums.z / n, sums.w / n
     squares = [np.array([d[part] @ d[part] for part in parts]) for d, parts in ((dz, left), (dw, right))]
@@ -81,5 +84,7 @@ def hsic_of_moments(sums: Moments, n: int, left: Sequence[slice], right: Sequenc
     ab += np.outer(sums.a, squares[1]) + np.outer(squares[0], sums.b) - 3 * n * np.outer(*squares)
     total = np.outer(*lengths)
     hsic = (product - ab + total / ((n - 1) * (n - 2)) - 2 * ab / (n - 2)) / (n * (n - 3))
-    moving = [np.where(each > 0, each / n, 1.0) for each in lengths]
+    whole = sums if of is None else of
+    rounding = [64 * np.finfo(float).eps * each for each in (whole.a, whole.b)]
+    moving = [np.where(each > least, each / n, np.inf) for each, least in zip(lengths, rounding)]
     return hsic / np.outer(*moving)

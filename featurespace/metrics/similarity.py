@@ -60,7 +60,7 @@ def cka(X: Any, Y: Any, *, kernel: str = "linear", debiased: bool = True, groups
     if kernel not in KERNELS:
         raise ValueError(f"kernel {kernel!r} is not known; allowed: {', '.join(KERNELS)}")
     if debiased:
-        return debiased_cka(X, Y, kernel=kernel, groups=groups)
+        return debiased_cka(X, Y, groups=groups, between_groups=groups is not None, kernel=kernel)
     if groups is not None:
         raise ValueError("groups are for the debiased value; the plug-in has all pairs, even of a sample with itself")
     X, Y = as_placed_pair(X, Y)

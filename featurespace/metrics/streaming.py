@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from featurespace.metrics.arrays import as_placed, magnitude
+from featurespace.metrics.hsic import ROUNDING
 from featurespace.metrics.moments import Moments, hsic_of_moments, moments, parts_of
 from featurespace.metrics.places import Array, library, like, to_numpy, together
 from featurespace.stats.checks import check_counts
 from featurespace.stats.estimate import Estimate, too_few
 from featurespace.stats.resampling import jackknife_estimate
-
-ROUNDING = 16 * np.finfo(float).eps
-"""An own HSIC up to which a layer, scaled to a mean square length of 1, is constant; nothing above it is changed."""
 
 
 class StreamingCKA:
@@ -141,13 +139,11 @@ class StreamingCKA:
         filled = [each for each in self._sums if each is not None]
         counts = self._counts[self._counts > 0]
         sums = Moments(*(sum(each[1:], 1 * each[0]) for each in zip(*filled)))
-        parts = self._parts()
-        value = hsic_of_moments(sums.to_numpy(), self.n, parts, parts)
+        parts, whole = self._parts(), sums.to_numpy()
+        value = hsic_of_moments(whole, self.n, parts, parts)
         reason = too_few(len(counts), self._unit) and f"{len(counts)} blocks, at least 5 needed: give smaller chunks"
-        if not reason and self.n - counts.max() < 4:
-            reason = "one block holds nearly all samples"
         left = [] if reason else zip(filled, counts)
-        without = [hsic_of_moments(sums.minus(each).to_numpy(), self.n - m, parts, parts) for each, m in left]
+        without = [hsic_of_moments(sums.minus(each).to_numpy(), self.n - m, parts, parts, of=whole) for each, m in left]
         places = np.split(np.arange(len(parts)), np.cumsum([len(widths) for widths in self._shape])[:-1])
         wanted = combinations_with_replacement(range(len(places)), 2) if pairs is None else pairs
         about: Any = {"n": self.n, "unit": self._unit, "reason": reason, "level": level}

@@ -102,10 +102,14 @@ def _rows(stores: Stores, key: dict[str, str], control: str | None, *, seed: int
     data = key["data"]
     X, Y = (np.asarray(stores.features(key[f"model_{side}"], data, key[f"layer_{side}"])) for side in "ab")
     groups = stores.column(data, "group")
+    try:
+        value = cka(X, Y)
+        of_control = None if control is None else cka(X, stores.features(control, data, key["layer_b"]))
+    except ValueError as error:  # constant in these images, which may be a sample of those that told what is usable
+        return Result([{"problem": str(error)}], {})
     rows = list(_convergence(X, Y, groups, rng=seeding.child(seed, "convergence", data)))
-    of_control = None if control is None else cka(X, stores.features(control, data, key["layer_b"]))
     scale = {**_scale(X, Y, key, seed, groups), "control": of_control}
-    rows.append({"table": "scale", "metric": METRIC, "n": len(X), "value": cka(X, Y), **scale})
+    rows.append({"table": "scale", "metric": METRIC, "n": len(X), "value": value, **scale})
     samples = stores.samples(data)
     for unit in ("sample",) if groups is None else ("sample", "group"):
         try:

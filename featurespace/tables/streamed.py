@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from featurespace import distributed
-from featurespace.metrics.streaming import ROUNDING, BlockHSIC, cka_of_blocks
+from featurespace.metrics.hsic import ROUNDING
+from featurespace.metrics.streaming import BlockHSIC, cka_of_blocks
 from featurespace.progress import Progress
 from featurespace.stats.estimate import Estimate
 from featurespace.tables.stores import Stores

@@ -57,7 +57,9 @@ class TileSums:
         n = int(sizes.sum())
         value = hsic_of_moments(whole, n, self.left, self.right)
         left_out = [(each, n - size) for each, size in zip(blocks, sizes.tolist()) if size]
-        without = np.stack([hsic_of_moments(whole.minus(each), m, self.left, self.right) for each, m in left_out])
+        without = np.stack(
+            [hsic_of_moments(whole.minus(each), m, self.left, self.right, of=whole) for each, m in left_out]
+        )
         for (a, one), (b, other) in product(enumerate(self.first), enumerate(self.second)):
             yield (one, other), BlockHSIC(float(value[a, b]), without[:, a, b])
 

@@ -224,6 +224,8 @@ def test_slices_are_not_samples(rng):
         (lambda X: cka(X, X * 0 + 0.1), "Y is constant"),
         (lambda X: cka(X, X * 0 + 0.1, debiased=False), "Y is constant"),
         (lambda X: cka(X, np.eye(20)[:, :1]), "Y is constant but for at most one sample"),
+        (lambda X: cka_jackknife(np.eye(20)[:, :1], X), "X is constant but for at most one sample"),
+        (lambda X: cka_jackknife(X, np.eye(20)[:, :1]), "Y is constant but for at most one sample"),
         (lambda X: cka(np.where(X.max() - 1e-9 < X, np.nan, X), X), "X has 1 values that are not finite, the first"),
         (lambda X: cka(X, np.full((20, 2), np.inf)), r"Y has 40 values .* row 0, column 0 \(inf\)"),
         (lambda X: cka(X[0], X), r"X has shape \(3,\)"),
@@ -254,3 +256,8 @@ def test_the_features_given_are_not_changed(rng, kind):
     prepare_cka(given)
     cka_jackknife(given, given)
     assert np.array_equal(X, before)
+
+
+def test_lists_of_numbers_are_features_too(rng):
+    X, Y = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))
+    assert cka_estimate(prepare_cka(X.tolist()), prepare_cka(Y)).value == cka_jackknife(X, Y).value

@@ -128,3 +128,17 @@ def test_between_groups_the_number_of_groups_bounds_the_null(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+def test_a_value_that_does_not_exist_without_the_top_is_an_error_and_no_rounding(rng):
+    """Four images of 300 are not zero, and three are the top: the CKA of what remains is 0 / 0."""
+    X, Y = np.zeros((300, 3)), 0.01 * rng.standard_normal((300, 3))
+    X[:4] = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]
+    Y[:4] += [[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]
+    for first, second, name in ((X, Y, "X"), (Y, X, "Y")):
+        with pytest.raises(
+            ValueError, match=f"without the most influential samples, {name} is constant but for at most"
+        ):
+            cka_influence(first, second)
+    with pytest.raises(ValueError, match="Y is constant"):
+        cka_influence(Y, 0 * Y)

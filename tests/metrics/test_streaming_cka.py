@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from featurespace.metrics import StreamingCKA, cka_matrices, prepare_cka
+from featurespace.metrics import StreamingCKA, cka, cka_matrices, prepare_cka
 
 
 def layers(rng, n=90):
@@ -91,3 +91,23 @@ def test_extreme_scales_and_constant_layers(rng, scale):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+@pytest.mark.parametrize("block", [0, 2, 5])
+def test_features_that_move_in_one_block_alone_have_no_interval(rng, block, offset):
+    for _ in range(8):
+        X, Y = np.full((60, 2), offset), rng.standard_normal((60, 3))
+        X[10 * block : 10 * block + 10] = Y[:10, :2]
+        found = dict(streamed([[X], [Y]], [10] * 6).matrices())[0, 1][0][0]
+        assert found.value == pytest.approx(cka(X, Y), abs=1e-12)
+        assert found.interval == "none: features are constant when one block is left out"
+
+
+@pytest.mark.parametrize("n", [1000, 5000])
+def test_one_image_apart_from_many_equal_ones_is_no_feature(rng, n):
+    X, Y = np.zeros((n, 1)), rng.standard_normal((n, 3))
+    X[3] = 1.3
+    assert dict(streamed([[X], [Y]], [n // 20] * 20).matrices())[0, 1] == [[None]]
+    with pytest.raises(ValueError, match="X is constant but for at most one sample"):
+        cka(X, Y)

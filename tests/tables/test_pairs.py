@@ -4,6 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from oracles.runs import layer_file, slow_cka
+from oracles.stores import stores_of
+
+from featurespace.metrics import cka
+from featurespace.progress import Progress
+from featurespace.tables.pairs import pair_tables
 
 PAIR = ["model_a", "model_b", "layer_a", "layer_b", "data"]
 
@@ -110,3 +115,51 @@ def ratio(K, L, groups):
         )
 
     return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
+
+
+def pairs_of(tmp_path, X, Y, groups=None):
+    progress, stores = Progress(), stores_of(tmp_path, {"a": {"l": X}, "b": {"l": Y}}, groups=groups)
+    tables, rows = pair_tables(stores, {"x": {"a": ["l"], "b": ["l"]}}, seed=0, progress=progress)
+    return tables, rows, progress.messages
+
+
+def test_too_few_groups_are_said_and_the_value_of_the_images_stands(tmp_path, rng):
+    X, Y = rng.normal(size=(2, 12, 3)).astype(np.float32)
+    tables, rows, said = pairs_of(tmp_path, X, Y, groups=list("aaaabbbbcccc"))
+    assert rows == [] and set(tables["influence_summary"]["unit"]) == {"sample"}
+    assert tables["scale"]["null_sd"].isna().all() and tables["scale"]["value"][0] == pytest.approx(cka(X, Y))
+    assert said == [
+        "no images that drive CKA for a l and b l, on 'x': 3 groups, at least 5 needed",
+        "no images that drive CKA for a l and b l, on 'x': without pairs within groups, X has 3 groups; debiased CKA is "
+        "defined from 4 groups on",
+    ]
+
+
+def test_halves_of_channels_that_are_none_have_no_ceiling(tmp_path, rng):
+    X, Y = rng.normal(size=(20, 1)), np.c_[rng.normal(size=20), np.ones((20, 3))]
+    tables, _, said = pairs_of(tmp_path, X, Y)
+    row = tables["scale"].iloc[0]
+    assert np.isnan(row["ceiling_a"]) and np.isnan(row["ceiling_b"]) and not np.isnan(row["value"]) and not said
+
+
+def test_parts_in_which_nothing_moves_are_left_out(tmp_path, rng):
+    """Two images of 64 are not like the others: none of the parts but the whole holds both."""
+    X, Y = np.ones((64, 2)), rng.normal(size=(64, 3))
+    X[:2] = [[1, 3], [1, 4]]
+    tables, _, said = pairs_of(tmp_path, X, Y)
+    table = tables["convergence"]
+    assert 1.0 in set(table["part"]) and 0.125 not in set(table["part"])
+    assert any(
+        "undefined" in each or "constant" in each for each in said
+    )  # nor is there a value without one of the two
+
+
+def test_a_layer_that_is_constant_in_the_sample_of_a_large_data_set_is_said(tmp_path, rng):
+    """Whether a layer has a CKA was told from all images; only some of them are taken here."""
+    X, Y = np.ones((20, 2)), rng.normal(size=(20, 3))
+    tables, rows, said = pairs_of(tmp_path, X, Y)
+    assert all(table.empty for table in tables.values()) and rows == []
+    assert said == [
+        "no images that drive CKA for a l and b l, on 'x': X is constant: every sample has the same features, so CKA with it "
+        "is undefined"
+    ]

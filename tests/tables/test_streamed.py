@@ -7,37 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from oracles.runs import song_hsic
+from oracles.stores import stores_of, written
 
-from featurespace.features.store import FeatureStore
 from featurespace.metrics.similarity import cka
 from featurespace.metrics.sketch import CountSketch
 from featurespace.progress import Progress
 from featurespace.report.verdicts import verdict_sentence
-from featurespace.tables import sampling, similarity, streamed
+from featurespace.tables import sampling, similarity, streamed, tiles
 from featurespace.tables.probe import probe_tables
 from featurespace.tables.sampling import sampling_table
 from featurespace.tables.similarity import similarity_tables
 from featurespace.tables.stores import Stores
 from featurespace.tables.streamed import StreamedCKA
 from featurespace.tables.verdicts import verdicts_table
-
-
-def written(folder, name, layers, groups=None, labels=None):
-    n = len(next(iter(layers.values())))
-    columns = {"id": [f"i{row:07d}" for row in range(n)], "path": None, "label": labels, "group": groups, "split": None}
-    samples = pd.DataFrame(columns, dtype="string")
-    widths = {layer: X.shape[1] for layer, X in layers.items()}
-    store = FeatureStore.create(
-        folder / name,
-        key={"of": name},
-        names=(name, "x"),
-        samples=samples.assign(domain="x"),
-        widths=widths,
-        batch_size=8,
-    )
-    store.write(0, layers)
-    store.finish()
-    return FeatureStore.open(folder / name)
 
 
 @pytest.fixture
@@ -94,6 +76,51 @@ def test_features_are_in_memory_of_few_models_at_a_time_and_no_number_changes(st
     assert similarity._at_once(several, "x", several.models) == [["first"], ["second"], ["third"]]
     found, _ = tables_of(several)
     pd.testing.assert_frame_equal(found["similarity"], whole["similarity"], check_exact=True)
+
+
+def test_a_layer_that_one_image_moves_is_said_and_has_no_difference_to_the_control(tmp_path, rng):
+    X, Y = rng.normal(size=(2, 30, 3))
+    models = {name: {"l": X + place, "k": Y * (place + 1)} for place, name in enumerate(("a", "b"))}
+    models["untrained"] = {"l": Y, "k": np.eye(30)[:, :1]}
+    stores = stores_of(tmp_path, models, controls={"b": "untrained"})
+    progress = Progress()
+    tables, differences = similarity_tables(stores, seed=0, measures=(), progress=progress)
+    assert [row["layer"] for row in differences] == ["l"]
+    rows = tables["similarity"].query("model_b == 'untrained' and metric == 'cka_debiased'")
+    assert set(rows["layer_b"]) == {"l"}
+    assert (
+        "no similarity on 'x' for untrained k: is constant but for at most one sample, so CKA with it is undefined"
+        in progress.messages
+    )
+
+
+def test_a_process_that_helps_goes_through_the_passes_of_the_first(stores, monkeypatch):
+    monkeypatch.setattr(streamed, "AT_ONCE", 100)
+    monkeypatch.setattr(streamed, "TILE", 8)
+    told, handed = [], {"first": [], "helper": []}
+    monkeypatch.setattr(streamed.distributed, "told", lambda job: told.append(job) or job)
+
+    def passes(who):
+        monkeypatch.setattr(
+            streamed.distributed, "total", lambda arrays: handed[who].append([each.copy() for each in arrays]) or arrays
+        )
+
+    passes("first")
+    tables_of(stores)
+    jobs = iter([*told, None])
+    monkeypatch.setattr(streamed.distributed, "told", lambda job: next(jobs))
+    passes("helper")
+    streamed.help_with_cka(stores)
+    assert len(handed["first"]) == len(handed["helper"]) > tiles.BLOCKS and next(jobs, "all") == "all"
+    for first, helper in zip(handed["first"], handed["helper"]):
+        assert all(np.array_equal(one, other) for one, other in zip(first, helper, strict=True))
+
+
+def test_features_are_placed_on_the_device():
+    X = np.arange(6.0).reshape(2, 3)
+    assert tiles.placed(X, "cpu") is X
+    tensor = tiles.placed(X, "cpu:0")
+    assert tensor.device.type == "cpu" and (tensor.numpy() == X).all()
 
 
 @pytest.fixture
