@@ -13,6 +13,7 @@ from featurespace.stats.transformed import seen_degrees_of_freedom
 
 CHUNK_NUMBERS = 1 << 22
 """Numbers of one array of permuted counts: 32 MB."""
+ROUNDING = 1e-12  # of shares without each unit that are equal but for the order of summation
 
 
 def expected_shares(cells: np.ndarray, strata: np.ndarray) -> np.ndarray:
@@ -93,8 +94,8 @@ def jackknife_p_values(cells: np.ndarray) -> np.ndarray:
     found = np.full(len(total), np.nan)
     for place in np.flatnonzero(np.count_nonzero(cells, axis=0) >= MIN_UNITS):
         leave_out, value = without[:, place], values[place]
-        variance = jackknife_variance(float(value), leave_out, sizes.astype(float))[1]
-        if variance > 0:
+        if np.ptp(leave_out) > ROUNDING:
+            variance = jackknife_variance(float(value), leave_out, sizes.astype(float))[1]
             freedom = seen_degrees_of_freedom(leave_out, sizes)
             found[place] = 2 * stats.t.sf(abs(value) / np.sqrt(variance), freedom)
     return found

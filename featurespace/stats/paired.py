@@ -8,6 +8,8 @@ from scipy.stats import t as student
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.resampling import degrees_of_freedom, jackknife_estimate
 
+ROUNDING = 1e-12  # of the values: what the order of summation leaves of differences that are equal
+
 
 def paired_jackknife(a: Estimate, b: Estimate, *, sizes: np.ndarray | None = None) -> tuple[Estimate, float]:
     """Return the difference a - b with its interval, and the two-sided p of the paired jackknife test.
@@ -62,13 +64,12 @@ def paired_jackknife(a: Estimate, b: Estimate, *, sizes: np.ndarray | None = Non
         )
     leave_out = a.leave_one_out - b.leave_one_out
     difference = jackknife_estimate(a.value - b.value, leave_out, n=a.n, sizes=sizes, unit=a.unit, level=a.level)
-    if np.isnan(difference.se):
-        return difference, float("nan")
-    if difference.se == 0:
+    rounding = ROUNDING * max(np.abs(each).max() for each in (a.leave_one_out, b.leave_one_out))
+    if np.ptp(leave_out) <= rounding:
         reason = "every unit gives the same difference"
         bare = Estimate.without_interval(
             difference.value, n=a.n, unit=a.unit, n_groups=a.n_groups, reason=reason, level=a.level
         )
-        return bare, 1.0 if difference.value == 0 else float("nan")
+        return bare, 1.0 if abs(difference.value) <= rounding else float("nan")
     weights = np.ones(len(leave_out)) if sizes is None else np.asarray(sizes)
     return difference, float(2 * student.sf(abs(difference.value) / difference.se, degrees_of_freedom(weights)))

@@ -15,6 +15,7 @@ from featurespace.metrics import (
     pixel_error_consistency,
     sample_agreement,
 )
+from featurespace.metrics.independence import jackknife_p_values
 from featurespace.stats import holm, wilson_estimate
 
 
@@ -334,3 +335,9 @@ def test_shares_of_pixels_are_covered_and_independent_models_seldom_called_depen
         hits.append(found.shares[3].ci_low <= truth <= found.shares[3].ci_high)
         p_values.append(found.p_values[3])
     assert covers(hits) > 0.001 and rejected(p_values) > 0.001
+
+
+@pytest.mark.parametrize("units", [5, 6, 7, 20])
+@pytest.mark.parametrize("cells", [[3, 2, 1, 4], [1, 0, 0, 2]])
+def test_groups_that_are_all_alike_show_no_variance_and_have_no_p(units, cells):
+    assert np.isnan(jackknife_p_values(np.tile(cells, (units, 1)))).all()

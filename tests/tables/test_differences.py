@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from featurespace.metrics import participation_ratio_jackknife
 from featurespace.stats.paired import paired_jackknife
 from featurespace.tables.differences import mean_estimate, with_holm
 
@@ -43,6 +44,15 @@ def test_identical_values_give_p_1_and_no_interval(rng):
     a = mean_estimate(rng.random(30) < 0.5, None)
     difference, p = paired_jackknife(a, a)
     assert p == 1 and np.isnan(difference.ci_low) and "same difference" in difference.interval
+
+
+def test_differences_that_are_equal_but_for_rounding_are_equal(rng):
+    x = rng.normal(size=50)
+    shifted, p = paired_jackknife(mean_estimate(x + 0.1, None), mean_estimate(x, None))
+    assert shifted.value == pytest.approx(0.1) and np.isnan(shifted.ci_low) and np.isnan(p)
+    X = rng.normal(size=(50, 5))
+    scaled, p = paired_jackknife(*(participation_ratio_jackknife(each) for each in (3 * X, X)))
+    assert scaled.interval == "none: every unit gives the same difference" and p == 1
 
 
 def test_too_few_groups_give_no_p(rng):
