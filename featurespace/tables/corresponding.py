@@ -101,7 +101,7 @@ def corresponding_rows(
                     yield row
             advance(1)
     for reason, places in failures.items():
-        progress.say(reason.format(shortened(places)))
+        progress.say(reason.replace("{}", shortened(places), 1))
 
 
 def _rows(stores: Stores, key: dict, measure: str, *, seed: int) -> Result:

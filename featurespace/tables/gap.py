@@ -32,7 +32,7 @@ PERMUTATIONS = 1000
 LEAST_OF_CLASS = 10
 """Images of a class that each data set needs for a row of its own."""
 
-Part = tuple[str, Callable[[Stores], Result]]  # what a remembered result is called, and how it is made
+Part = tuple[str, str, Callable[[Stores], Result]]  # what a remembered result is called, what it is, and how it is made
 
 
 def gap_tables(
@@ -55,25 +55,27 @@ def gap_tables(
         progress.say("no domain gap: it needs two data sets (--data twice)")
     rows: dict[str, list[dict]] = {"gap": [], "class": []}
     arrays: dict[tuple[str, str, str, str], Mapping[str, np.ndarray]] = {}
-    failures: dict[str, list[str]] = {}
+    failures: dict[tuple[str, str], list[str]] = {}
     with progress.bar("domain gap", len(jobs), "layers") as advance:
         for data_a, data_b, model, layer in jobs:
             key = {"model": model, "layer": layer, "data_a": data_a, "data_b": data_b}
             content = [stores.content(model, data, [layer]) for data in (data_a, data_b)]
             made_from = {**key, "content": content, "seed": seed}
-            for kind, make in _parts(key, distances, seed=seed):
+            for kind, what, make in _parts(key, distances, seed=seed):
                 try:
                     result = stores.compute(partial(_recalled, kind=kind, key=made_from, make=make), progress)
                 except ValueError as error:
-                    failures.setdefault(f"{data_a!r} to {data_b!r}: {error}", []).append(f"{model} {layer}")
-                    break  # the others fail for the same reason
+                    failures.setdefault((what, f"{data_a!r} to {data_b!r}: {error}"), []).append(f"{model} {layer}")
+                    if kind == "gap":
+                        break  # the others fail for the same reason
+                    continue
                 for row in result.rows:
                     rows["class" if "label" in row else "gap"].append(row)
                 if kind == "gap":
                     arrays[model, layer, data_a, data_b] = result.arrays
             advance(1)
-    for reason, places in failures.items():
-        progress.say(f"no domain gap for {shortened(places)}, {reason}")
+    for (what, reason), places in failures.items():
+        progress.say(f"no {what} for {shortened(places)}, {reason}")
     by_class = validate(rows["class"], DOMAIN_GAP_BY_CLASS)
     tables = {"domain_gap": _with_corrections(rows["gap"], arrays), "domain_gap_by_class": by_class}
     return tables, gap_differences(stores, rows["gap"], arrays)
@@ -98,10 +100,10 @@ def _recalled(stores: Stores, *, kind: str, key: dict, make: Callable[[Stores], 
 
 
 def _parts(key: dict, distances: Sequence[str], *, seed: int) -> Iterator[Part]:
-    yield "gap", partial(_gap_rows, key=key, seed=seed)
-    yield "gapclass", partial(_class_rows, key=key)
+    yield "gap", "domain gap", partial(_gap_rows, key=key, seed=seed)
+    yield "gapclass", "domain gap of classes", partial(_class_rows, key=key)
     for name in distances:
-        yield f"gap{name.replace('_', '')}", partial(_distance_rows, key=key, name=name, seed=seed)
+        yield f"gap{name.replace('_', '')}", name, partial(_distance_rows, key=key, name=name, seed=seed)
 
 
 def _sides(stores: Stores, key: dict) -> tuple[list[Any], dict[str, Any]]:

@@ -140,7 +140,7 @@ def geometry_tables(
                 )
             advance(1)
     for reason, places in failures.items():
-        progress.say(reason.format(shortened(places)))
+        progress.say(reason.replace("{}", shortened(places), 1))
     return validate(rows, GEOMETRY), _differences(stores, properties, estimates)
 
 

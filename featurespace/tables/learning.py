@@ -53,7 +53,7 @@ def learning_tables(
                 else:
                     rows[name] += [{**key, **row} for row in result.rows]
     for reason, places in failures.items():
-        progress.say(reason.format(shortened(places)))
+        progress.say(reason.replace("{}", shortened(places), 1))
     return {
         "few_shot": validate(rows["few_shot"], FEW_SHOT),
         "probe_control": validate(rows["probe_control"], PROBE_CONTROL),

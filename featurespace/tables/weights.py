@@ -80,7 +80,7 @@ def weights_table(
                     problems.setdefault(f"no {key[0]} of {{}}: {error}", []).append(f"{key[1]} {layer}")
             advance(1)
     for reason, places in problems.items():
-        progress.say(reason.format(shortened(places)))
+        progress.say(reason.replace("{}", shortened(places), 1))
     rows = [_row(key, estimate, sd, 1) for key, (estimate, sd) in found.items()]
     rows += _arm_rows(found, [model.label for model in models], arms or {})
     order = {name: place for place, name in enumerate(METRICS)}

@@ -4,9 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from oracles.runs import layer_file
+from oracles.stores import stores_of
 
 import featurespace as fs
-from featurespace.metrics import anisotropy_jackknife, participation_ratio_jackknife, silhouette
+from featurespace.metrics import (
+    anisotropy_jackknife,
+    intrinsic_dimension,
+    participation_ratio_jackknife,
+    silhouette,
+)
 from featurespace.options import DEFAULT_PROPERTIES, PROPERTIES
 from featurespace.stats import paired_jackknife
 from featurespace.tables.geometry import PROPERTIES as KNOWN
@@ -76,3 +82,32 @@ def test_without_labels_classes_have_no_separation_and_the_rest_stands(tmp_path,
                      properties="silhouette,anisotropy", control=False, progress=progress)  # fmt: skip
     assert set(run.tables["geometry"]["metric"]) == {"anisotropy"}
     assert any("no silhouette on 'd' for m pooled: the images have no labels" in each for each in progress.messages)
+
+
+def tables_of(stores, properties):
+    from featurespace.progress import Progress
+    from featurespace.tables.geometry import geometry_tables
+
+    progress = Progress()
+    return *geometry_tables(stores, seed=0, properties=properties, progress=progress), progress.messages
+
+
+def test_a_property_that_one_model_has_not_is_said_and_not_compared(tmp_path, rng):
+    X = rng.normal(size=(30, 4))
+    models = {"a": {"l": X, "k": X[:, :2]}, "b": {"l": X**2, "k": np.ones((30, 3))}}
+    table, tests, said = tables_of(stores_of(tmp_path, models), ("anisotropy", "intrinsic_dimension", "dead_units"))
+    assert {(row["metric"], row["layer"]) for row in tests} == {
+        ("anisotropy", "l"), ("anisotropy", "k"), ("intrinsic_dimension", "l"),
+    }  # fmt: skip
+    assert set(table.query("model == 'b' and layer == 'k'")["metric"]) == {"anisotropy", "dead_units"}
+    row = table.set_index(["metric", "model", "layer"]).loc[("intrinsic_dimension", "a", "l")]
+    assert row["unit"] == "sample" and row["value"] == pytest.approx(intrinsic_dimension(X.astype(np.float32)))
+    assert any(each.startswith("no intrinsic_dimension on 'x' for b k: ") for each in said)
+
+
+def test_a_class_with_braces_in_its_name_is_said_as_it_is(tmp_path, rng):
+    labels = np.array(["a{0}", "b{x}"])[np.arange(30) % 2]
+    X = np.c_[np.arange(30) % 2, rng.normal(size=(30, 2))]
+    table, _, said = tables_of(stores_of(tmp_path, {"m": {"l": X}}, labels=labels), ("log_me",))
+    assert table.empty and len(said) == 1
+    assert said[0].startswith("no log_me on 'x' for m l: the features fit ") and "{" in said[0]
