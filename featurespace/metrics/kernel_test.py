@@ -111,11 +111,7 @@ class PooledKernel:
     @property
     def no_leave_outs(self) -> str:
         """Why there are no values without each unit; empty where there are."""
-        reason = too_few(min(self.count_x, len(self.sizes) - self.count_x), self.unit)
-        largest = self.sizes[: self.count_x].max(), self.sizes[self.count_x :].max()
-        if not reason and (self.n_x - largest[0] < 2 or self.n_y - largest[1] < 2):
-            return "one group holds nearly all samples"
-        return reason
+        return too_few(min(self.count_x, len(self.sizes) - self.count_x), self.unit)
 
     def leave_outs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the values without each unit of X, and without each unit of Y; empty where there are none."""

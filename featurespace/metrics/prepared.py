@@ -100,11 +100,6 @@ class PreparedKernel(PreparedCKA):
         sums = to_numpy((self.unit_sums if self.units.between else self.X).sum(axis=0))
         self.rows = sums - self.to_unit if self.units.between else sums
 
-    @property
-    def width(self) -> int:
-        """Rows of the kernel are there: they cost nothing."""
-        return 0
-
     @cached_property
     def to_unit(self) -> np.ndarray:
         """Return k_jg for each row j and its own unit g."""

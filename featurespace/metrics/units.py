@@ -41,9 +41,6 @@ class Units(NamedTuple):
     @property
     def no_leave_outs(self) -> str:
         """Why there are no values without each unit; empty where there are."""
-        rows, largest = len(self.order), int(self.sizes.max())
-        if not self.between and rows - largest < 4 and not too_few(len(self.sizes), self.name):
-            return f"the largest group holds {largest} of {rows} samples, and 4 must remain without it"
         return too_few(len(self.sizes), self.name)
 
     def sums(self, values: Array, *, axis: int = 0) -> Array:

@@ -100,7 +100,7 @@ def seen_degrees_of_freedom(leave_out: np.ndarray, sizes: np.ndarray) -> float:
     """Return the degrees of freedom of a jackknife variance that few units may make, between 1 and `degrees_of_freedom`.
 
     ``2 G / (kurtosis of the leave-outs - 1)``, Satterthwaite's with the kurtosis that is seen: few where a few units,
-    such as the only ones with errors, hold most of the variance.
+    such as the only ones with errors, hold most of the variance. The leave-outs are not all equal.
 
     Examples
     --------
@@ -110,9 +110,6 @@ def seen_degrees_of_freedom(leave_out: np.ndarray, sizes: np.ndarray) -> float:
     """
     most = degrees_of_freedom(sizes)
     deviations = leave_out - np.mean(leave_out)
-    largest = np.abs(deviations).max()
-    if largest == 0:
-        return most
-    squares = np.square(deviations / largest)
+    squares = np.square(deviations / np.abs(deviations).max())
     kurtosis = len(squares) * float(squares @ squares) / float(squares.sum()) ** 2
     return most if kurtosis <= 1 else max(min(2 * len(squares) / (kurtosis - 1), most), 1.0)

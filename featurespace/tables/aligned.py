@@ -76,8 +76,6 @@ def _picture(
 ) -> Result:
     layer = stores.layers(model)[-1]
     X = np.concatenate([np.asarray(stores.features(model, name, layer))[rows] for name, rows in chosen.items()])
-    if not np.isfinite(X).all():
-        raise ValueError("a feature is not finite")
     if np.ptp(X, axis=0).max() <= 1e-5 * np.abs(X).max():
         raise ValueError("all images have the same features")
     E = umap_embedding(X, seed=seeding.child_seed(seed, "umap", "aligned"), n_neighbors=NEIGHBOURS, start=onto)
