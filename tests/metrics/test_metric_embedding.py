@@ -68,12 +68,18 @@ def test_pca_is_the_eigendecomposition_with_a_fixed_sign(rng):
         (lambda X: umap_embedding(X, seed=0, n_neighbors=21), "n_neighbors is 21; with 20 samples"),
         (lambda X: umap_embedding(X, seed=0, min_dist=2), "min_dist is 2"),
         (lambda X: umap_embedding(X[:3], seed=0), "X has 3 rows; UMAP needs at least 4"),
+        (lambda X: umap_embedding(X, seed=0, start=X), r"start has the shape \(20, 3\); it must be \(20, 2\)"),
         (lambda X: pca_embedding(X, components=4), r"components is 4; X of shape \(20, 3\) has at most 3"),
     ],
 )
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+def test_the_nearest_sample_is_the_sample_itself(rng):
+    indices, distances = exact_neighbours(rng.standard_normal((20, 3)), k=1)
+    assert indices.tolist() == [[row] for row in range(20)] and distances.tolist() == [[0.0]] * 20
 
 
 @pytest.mark.parametrize("exponent", [-700, 600])

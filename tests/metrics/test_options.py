@@ -137,3 +137,10 @@ def test_checks_pass_what_counts():
         check_counts(k=None)
     with pytest.raises(ValueError, match=r"k is nan \(float\)"):
         check_counts(k=float("nan"))
+
+
+def test_public_names_are_listed_and_others_are_none():
+    assert "cka" in dir(metrics) and set(metrics.__all__) == set(dir(metrics))
+    for room in (metrics, stats):
+        with pytest.raises(AttributeError, match="has no attribute 'ckaa'"):
+            room.ckaa

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from featurespace.metrics import procrustes_distance, procrustes_jackknife, shape_angle
+from featurespace.metrics.shape import procrustes_from_shapes, shape
 from featurespace.stats.resampling import jackknife_variance
 
 
@@ -102,8 +103,16 @@ def test_no_interval_and_why(rng):
         (lambda X: shape_angle(X, X * 0 + 0.1), "Y is constant"),
         (lambda X: procrustes_jackknife(X, X, level=0), "level is 0"),
         (lambda X: procrustes_jackknife(X, X, groups=[1]), "groups has shape"),
+        (lambda X: shape_angle(X, X[:-1]), "X has 20 rows and Y 19"),
     ],
 )
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)))
+
+
+def test_a_likeness_above_1_is_no_rounding(rng):
+    A = shape(rng.standard_normal((20, 3)))
+    assert procrustes_from_shapes(A, A) < 1e-6
+    with pytest.raises(ArithmeticError, match="nuclear norm above 1 by 1.0e-06, more than rounding explains"):
+        procrustes_from_shapes(A, (1 + 1e-6) * A)

@@ -186,3 +186,11 @@ def test_constant_features_and_many_features(rng):
 def test_errors_name_the_reason(rng, call, message):
     with pytest.raises(ValueError, match=message):
         call(*data(rng))
+
+
+def test_two_values_in_equal_parts_are_not_shrunk():
+    """All samples are equally far from the mean and in one direction: Ledoit and Wolf shrink by nothing."""
+    y = np.tile([0, 1], 20)
+    X = np.stack([y, 3 * y, 0 * y], axis=1)
+    assert shrunk(X, y) == pytest.approx(1) == pytest.approx(h_score(X, y))
+    assert shrunk(X, np.repeat([0, 1], 20)) == pytest.approx(0, abs=1e-12)

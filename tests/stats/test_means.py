@@ -109,6 +109,15 @@ def test_hedges_g_published_correction():
     assert hedges_g(x, y).value / d == pytest.approx(0.8686, abs=5e-5)
 
 
+def test_the_ends_of_hedges_g_are_found_however_far(rng):
+    """At 1 - 1e-9 the ends lie beyond where the search begins; scipy's noncentral t has the tails there."""
+    x, y = rng.normal(1, 1, 6), rng.standard_normal(5)
+    found, scale = hedges_g(x, y, level=1 - 1e-9), np.sqrt(1 / 6 + 1 / 5)
+    t = scipy.stats.ttest_ind(x, y).statistic
+    assert scipy.stats.nct.cdf(t, 9, found.ci_high / scale) == pytest.approx(5e-10, rel=1e-3)
+    assert scipy.stats.nct.sf(t, 9, found.ci_low / scale) == pytest.approx(5e-10, rel=1e-3)
+
+
 def test_mean_interval_is_students():
     found = mean_interval(X)
     low, high = scipy.stats.t.interval(0.95, 3, np.mean(X), scipy.stats.sem(X))

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 from oracles.runs import draw_few_figures, embed_by_pca
+from oracles.stores import stores_of
 
 import featurespace as fs
 from featurespace.errors import FeaturespaceError
 from featurespace.tables.arms import arms_table
+from featurespace.tables.geometry import geometry_tables
+from featurespace.tables.similarity import similarity_tables
 
 ARMS = ("x=x1,x2", "y=y1,y2")
 
@@ -161,3 +164,15 @@ def test_an_unknown_member_is_named(two_domains, tmp_path):
 
 def test_without_arms_the_column_is_empty(small_run):
     assert small_run.tables["layers"]["arm"].isna().all() and np.isnan(small_run.tables["scale"]["seeds"]).all()
+
+
+def test_a_layer_without_a_value_in_one_seed_is_not_compared(tmp_path, rng):
+    models = {name: {"l": rng.normal(size=(20, 4)), "k": rng.normal(size=(20, 2))} for name in ("x1", "x2", "y1", "y2")}
+    models["y2"]["k"] = np.ones((20, 2))
+    stores = stores_of(tmp_path, models, arms={name: name[0] for name in models})
+    cka = [row for row in similarity_tables(stores, seed=0, measures=())[1] if row.get("of") == "similarity"]
+    geometry = [
+        row for row in geometry_tables(stores, seed=0, properties=("participation_ratio_debiased",))[1] if "of" in row
+    ]
+    assert {row["layer"] for row in cka} == {"l"} == {row["layer"] for row in geometry}
+    assert {row["kind"] for row in cka} == {"within_a", "within_b", "between", "within_less_between"}
