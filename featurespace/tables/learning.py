@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace import seeding
+from featurespace.errors import counted
 from featurespace.files import hash_value
 from featurespace.metrics.controls import shuffled_label_control
 from featurespace.metrics.learning import few_shot
@@ -75,7 +76,8 @@ def _few_shot_rows(arguments: dict[str, Any], seed: int) -> Result:
     units = [len(np.unique(groups[0][y == name])) if groups else int((y == name).sum()) for name in np.unique(y)]
     shots = [each for each in SHOTS if each < min(units)]
     if not shots:
-        raise ValueError(f"a class has {min(units)} training {'groups' if groups else 'images'}; at least 2 are needed")
+        unit = f"training {'group' if groups else 'image'}"
+        raise ValueError(f"a class has {counted(min(units), unit)}; at least 2 are needed")
     found = few_shot(*features, shots=shots, repeats=REPEATS, groups=groups, rng=seeding.child(seed, "few shot"))
     rows = [
         {"probe": "ridge", "shots": each.shots, "metric": metric, "repeats": each.repeats, "n_train": each.n_train,

@@ -197,3 +197,21 @@ def test_a_csv_from_a_spreadsheet(tmp_path):
     (tmp_path / "t.csv").write_bytes("\ufeffid;f;g\r\na;1;2\r\nb;3;4\r\n".encode())
     table = read_feature_table("t", "t", tmp_path / "t.csv")
     assert table.ids == ["a", "b"] and table.values.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16, bool])
+def test_what_float32_holds_is_stored_as_it_is(tmp_path, rng, kind):
+    values = (rng.normal(size=(6, 3)) > 0 if kind is bool else rng.normal(size=(6, 3)) + 1e4).astype(kind)
+    np.savez(tmp_path / "t.npz", features=values, id=list("abcdef"))
+    table = read_feature_table("t", "t", tmp_path / "t.npz")
+    assert table.values.dtype == np.float32 and table.values.tolist() == values.tolist() and table.notes == ()
+
+
+def test_a_store_of_the_same_table_is_used_again(tmp_path, data, rng):
+    np.savez(tmp_path / "t.npz", features=rng.normal(size=(72, 3)))
+    first = stored(tmp_path / "t.npz", data, tmp_path)
+    (first.path / "mark").touch()
+    assert stored(tmp_path / "t.npz", data, tmp_path).manifest == first.manifest and (first.path / "mark").exists()
+    np.savez(tmp_path / "t.npz", features=rng.normal(size=(72, 3)))
+    changed = stored(tmp_path / "t.npz", data, tmp_path)
+    assert changed.manifest["key_sha256"] != first.manifest["key_sha256"] and not (first.path / "mark").exists()

@@ -1,10 +1,14 @@
+import errno
+import hashlib
 import json
+import os
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from featurespace.errors import FeaturespaceError
+from featurespace.features import rows
 from featurespace.features import store as module
 from featurespace.features.store import FeatureStore
 
@@ -170,3 +174,43 @@ def test_no_store_and_another_format(tmp_path):
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(FeaturespaceError, match="another format"):
         FeatureStore.open(tmp_path)
+
+
+def test_a_store_tells_what_it_is(tmp_path):
+    fill(create(tmp_path / "s")).finish()
+    store = FeatureStore.open(tmp_path / "s")
+    assert repr(store) == f"FeatureStore({str(tmp_path / 's')!r}, 6 rows, 2 layers)" and len(store) == 2
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_where_no_blocks_can_be_reserved_the_file_has_its_length_all_the_same(tmp_path, monkeypatch, code):
+    def refuse(descriptor, start, size):
+        raise OSError(code, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", refuse)
+        store = create(tmp_path / "s")
+    assert (tmp_path / "s" / "layers" / "a.0.npy").stat().st_size == 128 + 4 * 2 * 6
+    fill(store).finish()
+    FeatureStore.open(tmp_path / "s", verify=True)
+
+
+def test_a_full_disk_is_told_before_the_first_row(tmp_path, monkeypatch):
+    def full(descriptor, start, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(FeaturespaceError, match=r"a\.0\.npy cannot be written \(No space left on device\); "):
+        create(tmp_path / "s")
+
+
+def test_a_file_that_was_cut_off_is_told(tmp_path):
+    fill(create(tmp_path / "s")).finish()
+    file = tmp_path / "s" / "layers" / "a.0.npy"
+    assert rows.digest_of(file, 2, 0, 6).hexdigest() == hashlib.sha256(file.read_bytes()[128:]).hexdigest()
+    with open(file, "r+b") as handle:
+        handle.truncate(128 + 4 * 2 * 6 - 5)
+    with pytest.raises(ValueError, match="it is 5 bytes too short"):
+        rows.digest_of(file, 2, 0, 6)
+    with pytest.raises(FeaturespaceError, match=r"a\.0\.npy .*; delete .* and run the same command again"):
+        FeatureStore.open(tmp_path / "s", verify=True)

@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 
 from featurespace.results.settings import CompareConfig
-from featurespace.tables.comparison import claims_lost, comparison_table, summary_table
+from featurespace.tables.comparison import claims_lost, comparison_table, of_first_metrics, summary_table
 
 KEY = ["experiment", "task", "metric", "a", "b"]
 
@@ -160,3 +160,21 @@ def test_a_seed_gives_the_same_table_and_another_pretraining_changes_no_interval
     pd.testing.assert_frame_equal(two[columns], table.loc[two.index, columns])
     other = comparison_table(runs_of(THREE), config(seed=1)).set_index(KEY)
     assert (other["difference_low"] != table["difference_low"]).any()
+
+
+def test_a_difference_that_nobody_can_show_needs_endless_runs():
+    row = rows_of({"A": [0.0, 1.0], "B": [1e-6, 1.0]}).loc[("A", "B")]
+    assert row["runs_needed"] == np.inf and row["difference"] == pytest.approx(-5e-7)
+
+
+def test_means_of_zero_have_no_margin_and_nothing_is_equivalent():
+    row = rows_of({"A": [1.0, -1.0], "B": [-1e-3, 1e-3]}).loc[("A", "B")]
+    assert row["margin"] == 0 and pd.isna(row["p_equivalent"]) and row["verdict"] == "not shown"
+
+
+def test_small_figures_show_the_first_metric_of_each_task():
+    runs = pd.concat(
+        [runs_of(THREE, metric=metric, task=task) for task, metric in (("x", "dice"), ("x", "acc"), ("y", "acc"))]
+    )
+    table = of_first_metrics(comparison_table(runs, config()))
+    assert set(zip(table["task"], table["metric"])) == {("x", "dice"), ("y", "acc")} and len(table) == 12

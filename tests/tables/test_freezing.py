@@ -55,3 +55,18 @@ def test_sentences_say_no_more_than_runs_do():
     assert "no difference shown" in freezing_sentences(table, alike)[1]
     none = freezing_sentences(freezing_table(rows((0.1, 0.1, 0.1))), few.iloc[:0])
     assert none == ["t, photos: the first layer changed already, in one of 1 finetuning at least: hold none"]
+
+
+def test_layers_without_a_probe_or_a_cka_have_no_row():
+    given = tables([0.99, 0.95, 0.4], [0.0] * 3, [1.0] * 3)
+    given["differences"] = given["differences"][given["differences"]["layer"] != "stem"]
+    given["similarity"] = given["similarity"][given["similarity"]["layer_a"] != "last"]
+    found = freezing_rows("t", "photos", "start", {"tuned": "0"}, given)
+    assert [row["layer"] for row in found] == ["middle"]
+
+
+def test_without_runs_of_one_kind_there_is_nothing_to_compare():
+    table = freezing_table(rows((0.99, 0.95, 0.4)))
+    for held, full in (([], [0.7]), ([0.8], [])):
+        results = pd.DataFrame({"task": "t", "pretraining": "photos", "layer": "stem", "held": [held], "full": [full]})
+        assert freezing_sentences(table, results)[1] == "t, photos, stem and all before it held: no runs to compare"

@@ -9,7 +9,7 @@ import featurespace as fs
 from featurespace.data.specs import open_data
 from featurespace.errors import FeaturespaceError
 from featurespace.stats.near import near_pairs
-from featurespace.tables.leakage import leakage_sentences
+from featurespace.tables.leakage import Side, leakage_sentences, leakage_tables
 
 
 def pictures(rng, count):
@@ -133,3 +133,27 @@ def test_patients_of_volumes_agree_between_data_sets_and_are_not_written(tmp_pat
     written = "".join(file.read_text() for file in (tmp_path / "out").iterdir())
     assert "Smith" not in written and len(written) > 100
     assert open_data(f"a={tmp_path / 'a'}").identities("patient") is not None
+
+
+def test_without_images_patients_alone_are_compared():
+    def side(name, patients):
+        samples = pd.DataFrame(
+            {"id": [f"{name}{row}" for row in range(4)], "split": ["train", "train", "test", "test"]}
+        )
+        return Side(name, samples, {"patient": None if patients is None else np.array(patients), "study": None}, None)
+
+    tables = leakage_tables([side("x", [*"abbc"]), side("y", ["c", "d", "", "e"]), side("z", None)])
+    table = tables["leakage"]
+    assert counts(table, "x", "y") == {
+        "patient": 1, "study": None, "identical image": None, "near-identical image": None,
+    }  # fmt: skip
+    assert counts(table, "x/train", "x/test")["patient"] == 1 and counts(table, "y/train", "y/test")["patient"] == 0
+    assert tables["leakage_pairs"][["sample_a", "sample_b"]].values.tolist() == [["x3", "y0"], ["x1", "x2"]]
+    unknown = "(studies and identical images and near-identical images are not known)"
+    assert leakage_sentences(table) == [
+        (f"x and y share 1 of 4 and 1 of 4 images by their patients {unknown}.", True),
+        (f"x/train and x/test share 1 of 2 and 1 of 2 images by their patients {unknown}.", True),
+        (f"y/train and y/test share no patients {unknown}.", False),
+    ]  # of z nothing is known, and nothing is said
+    known = table.assign(pairs=table["pairs"].fillna(0))
+    assert "not known" not in leakage_sentences(known)[0][0]

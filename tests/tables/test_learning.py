@@ -71,3 +71,17 @@ def test_reasons_are_said(tmp_path, two_domains, checkpoints):
                      only="probe", control=False, progress=progress)  # fmt: skip
     assert run.tables["probe_control"].empty and len(run.tables["few_shot"])
     assert any("no probe_control on 'd' for m pooled" in each and "class" in each for each in progress.messages)
+
+
+def test_a_class_of_one_training_image_has_no_curve(tmp_path, rng):
+    from oracles.stores import stores_of
+
+    from featurespace.progress import Progress
+    from featurespace.tables.learning import learning_tables
+    from featurespace.tables.splits import Split
+
+    stores, progress = stores_of(tmp_path, {"m": {"l": rng.normal(size=(8, 2))}}), Progress()
+    split = Split(np.arange(5), np.arange(5, 8), np.array([*"aabbcabc"]), None)
+    tables = learning_tables(stores, {"x": split}, seed=0, progress=progress)
+    assert tables["few_shot"].empty
+    assert "no few_shot on 'x' for m l: a class has 1 training image; at least 2 are needed" in progress.messages

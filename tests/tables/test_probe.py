@@ -44,3 +44,36 @@ def test_without_a_split_column_only_labels_count():
     progress = Progress()
     _split(Samples(label=[*"aabbaabb", ""]), "x", seed=0, progress=progress)
     assert progress.messages[0] == "probe on 'x': 1 image without label takes no part"
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"label": ["", ""]}, "its images have no labels (class folders, or a column 'label')"),
+        ({"label": ["a", "a", ""]}, "all labels are 'a'; a probe needs two classes"),
+        (
+            {"label": [*"abab"], "split": ["train"] * 4},
+            "the split column leaves 4 labelled training and 0 labelled test",
+        ),
+        (
+            {"label": [*"aaabab"], "split": ["train"] * 4 + ["test"] * 2},
+            "1 class has 2 training images or more, and 1 test image is of those; a probe needs two such classes",
+        ),
+        (
+            {"label": [*"aabbcc"], "split": ["train"] * 4 + ["test"] * 2},
+            "2 classes have 2 training images or more, and 0 test images are of those",
+        ),
+    ],
+)
+def test_why_there_is_no_probe(columns, said):
+    progress = Progress()
+    assert _split(Samples(**columns), "x", seed=0, progress=progress) is None
+    assert progress.messages[-1].startswith(f"no probe on 'x': {said}")
+
+
+def test_classes_of_one_training_image_are_left_out_and_said():
+    progress = Progress()
+    columns = {"label": [*"aabbc", *"abc"], "split": ["train"] * 5 + ["test"] * 3}
+    split = _split(Samples(**columns), "x", seed=0, progress=progress)
+    assert split.train.tolist() == [0, 1, 2, 3] and split.test.tolist() == [5, 6]
+    assert "probe on 'x': 2 images of 1 class with fewer than 2 training images left out (c)" in progress.messages

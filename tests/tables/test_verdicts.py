@@ -119,3 +119,10 @@ def test_a_run_has_its_verdicts(small_run):
     report = (small_run.path / "report.html").read_text()
     assert 'id="limits"' in report and "Each model is one training run" in report
     assert 'id="images-that-drive-the-difference"' in report
+
+
+def test_narrow_intervals_of_probes_and_values_without_a_half_say_nothing():
+    row = {"probe": "linear", "model": "a", "layer": "l5", "data": "ct", "metric": "accuracy", "value": 0.7, "ci_low": 0.67,
+           "ci_high": 0.73, "n_train": 60, "n_test": 900, "unit": "sample", "n_groups": 900}  # fmt: skip
+    assert not found("wide_interval", probe=[row])
+    assert not found("not_converged", convergence=convergence(0.7)[1:])

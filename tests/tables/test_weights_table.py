@@ -206,3 +206,12 @@ def test_only_weights_in_a_run(checkpoints, two_domains, tmp_path):
     before = (run.path / "tables" / "weights.csv").read_bytes()
     fs.analyze(models, [f"bright={two_domains[0]}"], tmp_path / "r", **options)
     assert (run.path / "tables" / "weights.csv").read_bytes() == before
+
+
+def test_runs_that_are_all_like_the_start_have_no_interval():
+    start = Loaded("start", Network(99))
+    runs = [Loaded(name, Network(99)) for name in ("x0", "x1")]
+    table = weights_table([start, *runs], arms={"x": ["x0", "x1"]}).set_index(["metric", "model_a", "model_b", "layer"])
+    row = table.loc[("feature_reuse", "start", "x", "stem")]
+    assert row["value"] == pytest.approx(1) and row["runs"] == 2 and np.isnan(row["ci_low"])
+    assert row["interval"].startswith("none: ")
