@@ -1,5 +1,6 @@
 # make demo    install into .venv and run the demo
 # make test    install into .venv and run the tests (make test-all: the slow ones too)
+# make coverage   which lines and branches of statistics, tables and features the quick tests enter; fails below 95 % in a room
 # make bench   install into .venv and measure the speed beside bare forward passes and other tools
 # make bench-metrics   seconds, peak memory and error of the metrics beside what a user would take instead
 # make bench-scale   rates measured here, and what they mean for millions of images
@@ -14,7 +15,7 @@ UV := $(shell command -v uv 2>/dev/null)
 PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3.14 python3; do \
   command -v $$each >/dev/null 2>&1 && $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 
-.PHONY: demo test test-all bench bench-metrics bench-scale bench-training lint format clean
+.PHONY: demo test test-all coverage bench bench-metrics bench-scale bench-training lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-demo
@@ -25,6 +26,12 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not network"
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m coverage run -m pytest -m "not slow and not gpu and not network" \
+	  $(addprefix tests/,metrics stats tables features test_analyze.py test_passing.py)
+	for room in metrics stats tables features; do \
+	  $(BIN)/python -m coverage report -m --skip-covered --fail-under=95 --include="featurespace/$$room/*" || exit 1; done
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/speed.py $(PARTS)
