@@ -105,22 +105,25 @@ def _scores(file: Path, metrics: Sequence[str]) -> list[dict]:
 
 
 def _curve(file: Path, metrics: Sequence[str]) -> pd.DataFrame:
-    table = _log(file)
+    table = _log(file, "epoch")
     chosen = _chosen(file, table, metrics).assign(epoch=table["epoch"].astype(int))
     return chosen.melt("epoch", var_name="metric", value_name="value")
 
 
 def _losses(file: Path, batch: int) -> pd.DataFrame:
-    table = _log(file)
+    table = _log(file, "epoch", "step", "loss")
     means = table.groupby("epoch").agg(step=("step", "max"), loss=("loss", "mean")).reset_index()
     return means.assign(
         epoch=means["epoch"].astype(int) - 1, step=means["step"].astype(int), samples=means["step"].astype(int) * batch
     )
 
 
-def _log(file: Path) -> pd.DataFrame:
-    """Return a log as numbers; dates are left out."""
+def _log(file: Path, *needed: str) -> pd.DataFrame:
+    """Return a log as numbers; dates are left out. Raises FeaturespaceError where a column that is needed is missing."""
     table = read_table(file)
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise FeaturespaceError(f"{file} lacks the column {missing[0]!r}; it has {', '.join(table)}")
     try:
         return table.drop(columns="datetime", errors="ignore").apply(lambda column: column.map(float))
     except (TypeError, ValueError) as error:

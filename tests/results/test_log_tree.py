@@ -77,3 +77,16 @@ def test_bad_trees_are_named(tmp_path):
         (again / "test.log").write_text(text)
         with pytest.raises(FeaturespaceError, match=message):
             read_log_tree(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("val.log", "step,acc\n0,0.7\n", r"val\.log lacks the column 'epoch'; it has step, acc"),
+        ("train.log", "epoch,loss\n1,3\n", r"train\.log lacks the column 'step'; it has epoch, loss"),
+    ],
+)
+def test_logs_without_a_column_are_named(tmp_path, file, text, message):
+    (write_run(tmp_path / "E1", "PT_Scratch_FT_R") / file).write_text(text)
+    with pytest.raises(FeaturespaceError, match=message):
+        read_log_tree(tmp_path, batch_sizes={"R": 64})
