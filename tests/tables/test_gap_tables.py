@@ -29,6 +29,13 @@ def test_a_layer_without_a_gap_is_said_and_has_no_difference(tmp_path, rng):
     assert row["value"] == pytest.approx(mmd2_jackknife(X.astype(np.float32), Y.astype(np.float32)).value)
 
 
+def test_where_no_layer_has_a_gap_the_tables_are_empty_and_arms_are_not_compared(tmp_path):
+    still = {data: {"l": np.ones((20, 2))} for data in "xy"}
+    stores = stores_of(tmp_path, {"a": still, "b": still}, arms={"a": "first", "b": "second"})
+    tables, rows, said = tables_of(stores)
+    assert tables["domain_gap"].empty and rows == [] and len(said) == 1 and "for a l, b l, 'x' to 'y'" in said[0]
+
+
 def test_a_distance_without_a_value_takes_no_other_with_it(tmp_path, rng):
     """Precision counts 5 neighbours, which five images do not have."""
     X, Y = (rng.normal(size=(5, 2)).astype(np.float32) + place for place in range(2))
