@@ -73,7 +73,8 @@ def analyze(
         files.write_text(save_config, to_yaml(resolve(**options)[0]))
     options["trust"] = trust  # no option of a configuration
     if dry_run:
-        _print_plan(options, json_output=json_output, quiet=quiet)
+        if distributed.rank() == 0:
+            _print_plan(options, json_output=json_output, quiet=quiet)
         return
     run = job(**options, progress=arguments.make_progress(quiet=quiet, verbose=verbose))
     _print_run(run, json_output=json_output, quiet=quiet)
