@@ -69,9 +69,22 @@ def write_thumbnails(run: Run, inputs: Inputs, *, pictures: bool) -> None:
         rows = np.flatnonzero(data.samples["id"].isin(shown.loc[shown["data"] == data.name, "sample"]))
         samples = data.samples.iloc[rows].drop(columns=["path"]).rename(columns={"id": "sample"})
         thumbnails = [_thumbnail(data, int(row)) if pictures else None for row in rows]
-        frames.append(samples.assign(data=data.name, thumbnail=thumbnails))
+        errors = _errors(run, data.name, samples["sample"])
+        frames.append(samples.assign(data=data.name, thumbnail=thumbnails, **errors))
     table = pd.concat(frames, ignore_index=True)
     run.write_table("images", table)
+
+
+def _errors(run: Run, data: str, ids: pd.Series) -> dict[str, pd.Series]:
+    """Return, for each model, whether the linear probe on its last layer is right about images; missing where it was not asked."""
+    if "probe_answers" not in run.tables:
+        return {}
+    answers = run.tables["probe_answers"]
+    answers = answers[answers["data"] == data]
+    return {
+        f"probe of {model}": ids.map(rows.set_index("sample")["correct"].map({True: "right", False: "wrong"}))
+        for model, rows in answers.groupby("model", sort=False)
+    }
 
 
 def _thumbnail(data: ImageData, row: int) -> str | None:

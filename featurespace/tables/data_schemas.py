@@ -54,6 +54,13 @@ SAMPLING = Schema(
     ("what", "data"),
 )
 
+PROBE_ANSWERS = Schema(
+    "probe_answers",
+    {"data": "string", "model": "string", "layer": "string", "sample": "string", "label": "string", "correct": "bool"},
+    ("data", "model", "sample"),
+)
+
 SCHEMAS = {
-    schema.name: schema for schema in (LEAKAGE, LEAKAGE_PAIRS, CLASSES, ALIGNED_EMBEDDING, NEAREST, IMAGES, SAMPLING)
+    schema.name: schema
+    for schema in (LEAKAGE, LEAKAGE_PAIRS, CLASSES, ALIGNED_EMBEDDING, NEAREST, IMAGES, SAMPLING, PROBE_ANSWERS)
 }

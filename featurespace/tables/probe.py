@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from featurespace.metrics.class_scores import per_class_scores
 from featurespace.metrics.probe import knn_probe, linear_probe
 from featurespace.metrics.scores import probe_scores
 from featurespace.progress import Progress, shortened
+from featurespace.tables.data_schemas import PROBE_ANSWERS
 from featurespace.tables.differences import probe_differences
 from featurespace.tables.learning import learning_tables
 from featurespace.tables.memo import Result
@@ -30,7 +31,7 @@ PIXEL_LAYER = f"{PIXEL_SIDE} x {PIXEL_SIDE} px"
 def probe_tables(
     stores: Stores, pixels: Mapping[str, np.ndarray], *, seed: int, progress: Progress | None = None
 ) -> tuple[dict[str, pd.DataFrame], list[dict]]:
-    """Return the tables probe, probe_by_class and those of `learning_tables`, and the rows of the paired tests.
+    """Return the tables probe, probe_by_class, probe_answers and those of `learning_tables`, and the rows of the paired tests.
 
     Accuracy, balanced accuracy and macro AUC of two probes per layer; recall, precision, F1 and AUC of each class.
 
@@ -44,6 +45,7 @@ def probe_tables(
     rows: list[dict] = []
     differences: list[dict] = []
     by_class: list[dict] = []
+    answers: list[pd.DataFrame] = []
     splits: dict[str, Split] = {}
     for data in stores.data:
         split = probe_split(stores, data, seed=seed, progress=progress)
@@ -75,9 +77,28 @@ def probe_tables(
         for reason, places in failures.items():
             progress.say(f"no probe on {data!r} for {shortened(places)}: {reason}")
         differences += probe_differences(stores, data, correct, split.take(split.test), (PIXELS, PIXEL_LAYER))
+        answers += _answers(stores, data, split, correct)
     learning = learning_tables(stores, splits, seed=seed, progress=progress)
-    tables = {"probe": validate(rows, PROBE), "probe_by_class": validate(by_class, PROBE_BY_CLASS), **learning}
+    told = validate(pd.concat(answers, ignore_index=True) if answers else [], PROBE_ANSWERS)
+    tables = {
+        "probe": validate(rows, PROBE),
+        "probe_by_class": validate(by_class, PROBE_BY_CLASS),
+        "probe_answers": told,
+        **learning,
+    }
     return tables, differences
+
+
+def _answers(
+    stores: Stores, data: str, split: Split, correct: Mapping[tuple[str, str], np.ndarray]
+) -> Iterator[pd.DataFrame]:
+    """Yield which test images the linear probe on the last layer of each trained model gets right."""
+    for model in stores.trained:
+        layer = stores.layers(model)[-1]
+        if (model, layer) in correct:
+            samples = stores.samples(data)["id"].iloc[split.test].to_numpy()
+            yield pd.DataFrame({"data": data, "model": model, "layer": layer, "sample": samples,
+                                "label": split.labels[split.test], "correct": correct[model, layer]})  # fmt: skip
 
 
 def _probe_rows(X: np.ndarray, split: Split, key: dict, *, seed: int) -> Result:

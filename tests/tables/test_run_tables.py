@@ -254,3 +254,20 @@ def test_images_that_make_the_gap(small_run):
     np.testing.assert_allclose(own["witness"], found.witness_y, atol=1e-12)
     np.testing.assert_allclose(own["p_outside"], conformal_p_values(X, Y, groups_x=groups[0]), atol=1e-12)
     assert (own["p_outside_bh"] >= own["p_outside"]).all()
+
+
+def test_the_answers_of_the_probe_are_its_accuracy_and_colour_the_images(small_run):
+    answers, probe = small_run.tables["probe_answers"], small_run.tables["probe"]
+    scores = probe.query("probe == 'linear' and metric == 'accuracy'").set_index(["data", "model", "layer"])
+    assert set(answers["model"]) == {"before", "after"} and not answers.duplicated(["data", "model", "sample"]).any()
+    for key, rows in answers.groupby(["data", "model", "layer"]):
+        assert (
+            rows["correct"].mean() == pytest.approx(scores.loc[key, "value"]) and len(rows) == scores.loc[key, "n_test"]
+        )
+    images = small_run.tables["images"].merge(answers.query("model == 'after'"), on=["data", "sample"], how="left")
+    asked = images["correct"].notna()
+    assert (
+        images.loc[asked, "probe of after"] == images.loc[asked, "correct"].map({True: "right", False: "wrong"})
+    ).all()
+    assert images.loc[~asked, "probe of after"].isna().all() and asked.any()
+    assert "probe of after" in small_run.report.read_text()
