@@ -99,8 +99,9 @@ def analyze(
         if distributed.rank():
             help_with_cka(stores)
             return run
-        probed = sampled(stores, "probe", seed=config.seed)
-        pixels = raw_pixels(inputs, probed, progress) if "probe" in config.analyses else {}
+        pixels = {}
+        if "probe" in config.analyses:
+            pixels = raw_pixels(inputs, sampled(stores, "probe", seed=config.seed), progress)
         for name in run.forget_other_tables(stores.key()):
             progress.tell(f"table {name!r} was not what an earlier command wrote and is taken away")
         with progress.stage("leakage"):

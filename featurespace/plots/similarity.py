@@ -127,10 +127,11 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
         for number, (model_a, model_b) in enumerate(_shown_pairs(layers)):
             pair = _corresponding(on_data, layers, model_a, model_b)
             is_control = model_b in controls(layers)
-            # A pair has the colour and the mark of the model that the first one is compared with.
+            # A pair has the colour and the mark of the model that the first one is compared with; where several are compared
+            # with one control, in grey, the mark of the other.
             of = model_b if is_control or model_a == first else first
             draw_line(axes, pair["position"], pair, colour=colours[of], label=f"{model_a} / {model_b}", dashed=is_control,
-                      mark=mark(marks.index(of)), band=not (is_control and crowded),
+                      mark=mark(marks.index(model_a if is_control and not crowded else of)), band=not (is_control and crowded),
                       bars_at=None if is_control else bars_at(number, count, pair["position"]))  # fmt: skip
         axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{band_text(on_data, count=count)})")
         _depth_axis(axes, layers)

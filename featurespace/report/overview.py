@@ -80,7 +80,7 @@ def _probe(tests: pd.DataFrame, table: pd.DataFrame, first: str, last: dict[str,
         else:
             text = (
                 f"no difference is shown between linear probes on the last layer of {first}, {accuracy}, and of "
-                f"{len(rows)} other models, {number(rows['value_a'].min())} to {number(rows['value_a'].max())}"
+                f"{_others(rows)}"
             )
         yield "probe", str(data), f"On {data}, {text} (each tested alone; {count_of(own)}).", bool(parts)
 
@@ -95,9 +95,13 @@ def _geometry(tests: pd.DataFrame) -> Iterator[Sentence]:
         else:
             text = (
                 f"no difference is shown between the {name} of the last layer of {first['b']}, {number(first['value_b'])}, and of "
-                f"{len(rows)} other models, {number(rows['value_a'].min())} to {number(rows['value_a'].max())}"
+                f"{_others(rows)}"
             )
         yield "geometry", str(data), f"On {data}, {text} (each tested alone; {count_of(first)}).", bool(parts)
+
+
+def _others(rows: pd.DataFrame) -> str:
+    return f"{len(rows)} other models, {number(rows['value_a'].min())} to {number(rows['value_a'].max())}"
 
 
 def _parts(tests: pd.DataFrame, above: str, below: str) -> tuple[str, str]:

@@ -237,6 +237,13 @@ def test_a_model_has_one_marker_and_line_in_every_figure():
         assert (line.get_marker(), line.get_linestyle()) == (other.get_marker(), other.get_linestyle())
 
 
+def test_several_models_beside_one_control_are_told_apart_by_their_marks():
+    layers = layers_of(["a", "b", "c"], 3)
+    lines = similarity_by_layer(similarity_of(layers), layers).axes[0].lines
+    marks = {line.get_label(): line.get_marker() for line in lines if line.get_label().endswith("/ untrained")}
+    assert len(marks) == 3 == len(set(marks.values()))
+
+
 def test_several_controls_have_the_colours_of_their_models():
     layers = pd.concat([layers_of(["a"], 3, control=False).assign(control="ua"), layers_of(["b"], 3, control=False).assign(control="ub"),
                         layers_of(["ua", "ub"], 3, control=False).assign(role="control")])  # fmt: skip
