@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featurespace.metrics.places import empty, to_numpy, vecdot
+from featurespace.metrics.places import Array, empty, shaped, to_numpy, vecdot
 from featurespace.metrics.prepared import PreparedCKA, PreparedKernel
 
 KERNEL_ROWS = 128
@@ -77,9 +77,9 @@ def kernels_are_cheaper(first: Layers, second: Layers) -> bool:
     if any(isinstance(layer, PreparedKernel) for layers in (first, second) for layer in layers):
         return True
     a, b = (sum(layer.width for layer in layers) for layers in (first, second))
-    # A model's kernels serve all of its pairs (itself among them), hence not 2 a b: measured, all pairs of 2 x 18 layers
-    # take 1.75 times as long by moments where n (a + b) is 2.2 a b.
-    return first[0].n * (a + b) < 3.5 * a * b
+    # A model's kernels serve all of its pairs, which ones may not change a bit. Measured: both ways take as long where
+    # n (a + b) is 2.9 a b for one pair of two models, 7.2 a b for all of two, and more for all of four.
+    return first[0].n * (a + b) < 5 * a * b
 
 
 def _sides(layers: Layers, leave_outs: bool) -> list[Sides]:
@@ -101,23 +101,37 @@ def _kernel_products(models: Sequence[Layers], pairs: Sequence[Pair], sides: Sid
     used = sorted({each for pair in pairs for each in pair})
     units = models[used[0]][0].units
     rows, columns = (len(units.order) if side == "rows" else len(units.sizes) for side in sides)
-    like = models[used[0]][0].X
-    kernels = {each: empty((len(models[each]), min(KERNEL_ROWS, rows), columns), like) for each in used}
-    products = {pair: np.empty((*(len(models[each]) for each in pair), rows)) for pair in pairs}
-    for start in range(0, rows, KERNEL_ROWS):
-        stop = min(start + KERNEL_ROWS, rows)
-        block = {each: kernel[:, : stop - start] for each, kernel in kernels.items()}
+    mirrored = sides[0] == sides[1]  # symmetric: what lies below the diagonal is taken from what lies above it
+    step, like = min(KERNEL_ROWS, rows), models[used[0]][0].X
+    memory, mirror = ({each: empty((len(models[each]) * step * columns,), like) for each in used} for _ in range(2))
+    products = {pair: np.zeros((*(len(models[each]) for each in pair), rows)) for pair in pairs}
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        first = start if mirrored else 0
+        blocks = {}
         for each in used:
-            for layer, kernel in zip(models[each], block[each], strict=True):
-                layer.kernel(*sides, slice(start, stop), kernel)
-        for pair in pairs:
-            first, second = block[pair[0]], block[pair[-1]]
-            if len(pair) == 1:
-                products[pair][:, start:stop] = to_numpy(vecdot(first, first))
-            else:  # one product of the layers' kernels for each row
-                product = to_numpy(first.swapaxes(0, 1) @ second.swapaxes(0, 1).swapaxes(1, 2))
-                products[pair][..., start:stop] = product.transpose(1, 2, 0)
+            blocks[each] = shaped(memory[each], (len(models[each]), stop - start, columns - first))
+            for layer, block in zip(models[each], blocks[each], strict=True):
+                layer.kernel(*sides, slice(start, stop), slice(first, columns), block)
+        _add_row_products(products, slice(start, stop), {each: block.swapaxes(0, 1) for each, block in blocks.items()})
+        if mirrored and stop < rows:
+            turned = {}
+            for each, layers in blocks.items():
+                turned[each] = shaped(mirror[each], (rows - stop, len(layers), stop - start))
+                for place, block in enumerate(layers):
+                    turned[each][:, place] = block[:, stop - start :].T
+            _add_row_products(products, slice(stop, rows), turned)
     return products
+
+
+def _add_row_products(products: dict[Pair, np.ndarray], rows: slice, blocks: dict[int, Array]) -> None:
+    """Add, for each of the rows, the inner products of the layers' parts of it; blocks are (rows, layers, columns)."""
+    for pair, into in products.items():
+        first, second = blocks[pair[0]], blocks[pair[-1]]
+        if len(pair) == 1:
+            into[:, rows] += to_numpy(vecdot(first, first)).T
+        else:
+            into[..., rows] += to_numpy(first @ second.swapaxes(1, 2)).transpose(1, 2, 0)
 
 
 def _moment_products(first: Layers, second: Layers, sides: Sides) -> np.ndarray:

@@ -6,6 +6,7 @@ rest. Everything large stays where the features are, what is of length n or smal
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,11 @@ def like(values: np.ndarray, X: Array) -> Array:
 def empty(shape: tuple[int, ...], X: Array) -> Array:
     """Return memory of this shape where X lies."""
     return library(X).empty(shape, dtype=X.dtype, device=X.device)
+
+
+def shaped(memory: Array, shape: tuple[int, ...]) -> Array:
+    """Return the first part of a vector of memory in this shape."""
+    return memory[: math.prod(shape)].reshape(shape)
 
 
 def vecdot(A: Array, B: Array) -> Array:

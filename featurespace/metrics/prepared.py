@@ -80,9 +80,9 @@ class PreparedCKA:
         """Return the features of the ``"rows"`` or of the ``"units"``."""
         return self.X if name == "rows" else self.unit_sums
 
-    def kernel(self, left: str, right: str, part: slice, out: Array) -> None:
-        """Write the part of the kernel's rows: inner products of rows or units on the left with those on the right."""
-        library(out).matmul(self.side(left)[part], self.side(right).T, out=out)
+    def kernel(self, left: str, right: str, rows: slice, columns: slice, out: Array) -> None:
+        """Write a part of the kernel: inner products of rows or units on the left with those on the right."""
+        library(out).matmul(self.side(left)[rows], self.side(right)[columns].T, out=out)
 
     def unit_dot(self, values: np.ndarray, side: str = "rows") -> np.ndarray:
         """Return the units' kernel with all rows (or units) times (rows, m) values."""
@@ -128,9 +128,9 @@ class PreparedKernel(PreparedCKA):
             return self.X if left == "rows" else self.between_units
         return self.unit_sums if left == "units" else self.unit_sums.T
 
-    def kernel(self, left: str, right: str, part: slice, out: Array) -> None:
-        """Write the part of the kernel's rows."""
-        out[:] = self._matrix(left, right)[part]
+    def kernel(self, left: str, right: str, rows: slice, columns: slice, out: Array) -> None:
+        """Write a part of the kernel."""
+        out[:] = self._matrix(left, right)[rows, columns]
 
     def unit_dot(self, values: np.ndarray, side: str = "rows") -> np.ndarray:
         """Return the units' kernel with all rows (or units) times (rows, m) values."""
