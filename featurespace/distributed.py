@@ -39,6 +39,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if size() > 1 else 0
 
 
+def share() -> str:
+    """Return what to add to a number of images that is this process's and not all."""
+    return f" (process {rank() + 1} of {size()})" if size() > 1 else ""
+
+
 @contextmanager
 def processes() -> Iterator[None]:
     """Find the other processes, and part from them at the end; around everything else here."""

@@ -95,6 +95,8 @@ class RichProgress(Progress):
                 done += units
 
             yield count
+            if total == 0:
+                return
             rate = done / max(time.perf_counter() - start, 1e-9)
             self.console.print(f"  {description}: {done:,} {unit}, {rate:,.0f} {unit}/s", soft_wrap=True, markup=False)
             return

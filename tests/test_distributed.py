@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from featurespace import distributed
+
 SCRIPT = """
 import sys
 import featurespace as fs
@@ -105,3 +107,10 @@ def test_killed_processes_go_on_and_end_with_the_same_bits(tmp_path, checkpoints
     for each in (tmp_path / "whole/features").rglob("*"):
         if each.is_file():
             assert each.read_bytes() == (tmp_path / "killed" / each.relative_to(tmp_path / "whole")).read_bytes(), each
+
+
+@pytest.mark.parametrize(("size", "rank", "expected"), [("4", "2", " (process 3 of 4)"), ("1", "0", "")])
+def test_a_count_of_one_process_is_not_taken_for_that_of_all(monkeypatch, size, rank, expected):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("RANK", rank)
+    assert distributed.share() == expected

@@ -40,6 +40,16 @@ def test_a_name_can_do_nothing_to_a_terminal(text, shown):
     assert visible(text) == str(FeaturespaceError(text)) == progress.messages[0] == visible(shown) == shown
 
 
+def test_a_log_has_no_line_of_what_was_nothing(capsys):
+    from featurespace.progress import RichProgress
+
+    for total in (0, None, 2):
+        with RichProgress().bar(f"of {total}", total, "layers") as advance:
+            advance(total or 0)
+    printed = capsys.readouterr().err
+    assert "of 0" not in printed and "of None: 0 layers" in printed and "of 2: 2 layers" in printed
+
+
 def test_brackets_and_backslashes_of_a_message_are_printed_as_they_are(capsys):
     from featurespace.progress import RichProgress
 

@@ -14,6 +14,12 @@ from featurespace.data.samples import as_texts, make_samples, oddities
 from featurespace.errors import FeaturespaceError, counted, unknown
 
 LISTED = 100  # files in a folder from which on it is listed
+OTHER_NAMES = {  # what the columns that are read are often called instead, and what is lost without them
+    "group": ("patient patientid patientidentifier patientname subject subjectid case caseid person participant participantid",
+              "images count as independent, patients as unknown"),
+    "label": ("class labels classes target diagnosis category finding findinglabels", "there are no probes without labels"),
+    "split": ("fold subset partition dataset set", "a split is drawn"),
+}  # fmt: skip
 
 
 def open_manifest(name: str, path: Path, *, columns: Sequence[str] = ()) -> ImageData:
@@ -53,7 +59,7 @@ def open_manifest(name: str, path: Path, *, columns: Sequence[str] = ()) -> Imag
                 f"data set {name!r}: " + str(unknown("column", column, table.columns, where=str(path)))
             )
         samples[column] = as_texts(table[column], name, column)
-    notes = oddities(samples)
+    notes = [*_unread(path, table.columns, columns), *oddities(samples)]
     if missing:
         verb = "does" if len(missing) == 1 else "do"
         problem = f"{len(missing)} of {counted(len(paths), 'file')} named in {path} {verb} not exist, the first is {missing[0]}"
@@ -61,6 +67,22 @@ def open_manifest(name: str, path: Path, *, columns: Sequence[str] = ()) -> Imag
             raise FeaturespaceError(f"data set {name!r}: {problem}; {_hint(written[0], path)}")
         notes.insert(0, problem)
     return ImageData(name, samples, path, ImageFiles(paths), tuple(notes))
+
+
+def _unread(path: Path, present: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Say of each column that looks like one that is read, and is not, what it should be called."""
+    found = []
+    for name, (others, loss) in OTHER_NAMES.items():
+        if name in present:
+            continue
+        alike = [each for each in present if _plain(each) in {name, *others.split()} and each not in asked]
+        if alike:
+            found.append(f"column {alike[0]!r} of {path} is not read ({loss}); if it is the {name}, call it {name!r}")
+    return found
+
+
+def _plain(column: str) -> str:
+    return "".join(character for character in column.casefold() if character.isalnum())
 
 
 def _missing(paths: list[str]) -> list[str]:

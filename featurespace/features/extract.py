@@ -210,7 +210,7 @@ def forward(
         torch.inference_mode(),
         autocast(device, options.precision),  # around all batches: the weights are cast once
         capture(network, layers, pool=options.pool) as captured,
-        progress.bar(f"{model.label} on {data.name}", stop - start, "images") as advance,
+        progress.bar(f"{model.label} on {data.name}{distributed.share()}", stop - start, "images") as advance,
     ):
         for rows, inputs, unreadable in batches:
             network(torch.from_numpy(inputs).to(device, memory_format=torch.channels_last))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from featurespace import files
+from featurespace import distributed, files
 from featurespace.errors import FeaturespaceError
 from featurespace.features.extract import ExtractOptions, forward, prepared
 from featurespace.progress import Progress
@@ -58,7 +58,7 @@ def features_together(
         for model in models
     ]
     try:
-        with progress.bar(f"all models on {data.name}", stop - start, "images") as advance:
+        with progress.bar(f"all models on {data.name}{distributed.share()}", stop - start, "images") as advance:
             for first in range(start, stop, options.batch_size):
                 features: dict[tuple[str, str], np.ndarray] = {}
                 unreadable: dict[int, str] = {}

@@ -52,6 +52,25 @@ def test_further_columns_are_kept_where_they_are_asked_for(folder):
 
 
 @pytest.mark.parametrize(
+    ("column", "name", "loss"),
+    [("patient_id", "group", "images count as independent"), ("PatientID", "group", "patients as unknown"), ("Group", "group", ""),
+     ("Finding Labels", "label", "no probes"), ("Label", "label", ""), ("fold", "split", "a split is drawn")],
+)  # fmt: skip
+def test_a_column_that_is_called_otherwise_is_said(folder, column, name, loss):
+    images = ["0.png", "1.png"]
+    (note,) = open_manifest("x", manifest(folder, path=images, **{column: ["a", "b"]})).notes
+    assert (
+        note.startswith(f"column {column!r} of {folder / 'm.csv'} is not read")
+        and f"call it {name!r}" in note
+        and loss in note
+    )
+    values = {column: ["a", "b"], name: ["train", "test"]}
+    assert not open_manifest("x", manifest(folder, path=images, **values)).notes  # there is one that is read
+    assert not open_manifest("x", manifest(folder, path=images, **{column: ["a", "b"]}), columns=[column]).notes
+    assert not open_manifest("x", manifest(folder, path=images, age=["40", "50"])).notes
+
+
+@pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"file": ["0.png"]}, "needs a column 'path'"),
