@@ -52,9 +52,24 @@ def processes() -> Iterator[None]:
         return
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", timeout=WAIT)
+    with _others():
+        dist.init_process_group("gloo", timeout=WAIT)
     yield
     dist.destroy_process_group()  # after an error the launcher ends the others; waiting for them would take for ever
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """Around what waits for the other processes: one that is gone ends this one too, and is no fault of the program."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise FeaturespaceError(
+            f"process {rank() + 1} of {size()} has lost the others ({reason}): one was ended, its machine or the network failed, "
+            "or its memory ran out; what it said stands above, or in its machine's log. What is finished is kept: give the "
+            "same command again to go on"
+        ) from error
 
 
 def total(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -68,7 +83,8 @@ def total(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     sums = []
     for each in arrays:
         tensor = torch.from_numpy(np.ascontiguousarray(each))
-        dist.all_reduce(tensor)
+        with _others():
+            dist.all_reduce(tensor)
         sums.append(tensor.numpy())
     return sums
 
@@ -80,7 +96,8 @@ def told(value: T) -> T:
     import torch.distributed as dist
 
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    with _others():
+        dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
@@ -109,7 +126,8 @@ def gathered(value: T) -> list[T]:
     import torch.distributed as dist
 
     values: list[Any] = [None] * size()
-    dist.all_gather_object(values, value)
+    with _others():
+        dist.all_gather_object(values, value)
     return values
 
 

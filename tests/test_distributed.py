@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -107,6 +108,34 @@ def test_killed_processes_go_on_and_end_with_the_same_bits(tmp_path, checkpoints
     for each in (tmp_path / "whole/features").rglob("*"):
         if each.is_file():
             assert each.read_bytes() == (tmp_path / "killed" / each.relative_to(tmp_path / "whole")).read_bytes(), each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_dies_ends_the_others_with_a_message(tmp_path, checkpoints, two_domains, killed):
+    """As on two machines, where no launcher sees both processes."""
+    command = [sys.executable, "-m", "featurespace", "extract", f"a=test_resnet@{checkpoints[0]}", "--data", f"bright={two_domains[0]}",
+               "--layers", "stages", "--image-size", "64", "--batch-size", "2", "--device", "cpu", "--quiet", "--out", tmp_path / "run"]  # fmt: skip
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "WORLD_SIZE": "2",
+            "OMP_NUM_THREADS": "1",
+        }
+    both = [subprocess.Popen([str(each) for each in command], env=os.environ | place | {"RANK": str(rank)}, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in (0, 1)]  # fmt: skip
+    while not list((tmp_path / "run").glob("features/*/*/layers/*.npy")) and both[0].poll() is None:
+        time.sleep(0.02)
+    both[killed].kill()
+    both[killed].communicate()
+    code, out, err = finished(both[1 - killed], 60)
+    assert code == 2 and out == "" and "this is a bug" not in err
+    assert err.startswith(f"error: process {2 - killed} of 2 has lost the others (") and "same command again" in err
+    for rank in (0, 1):  # and that is true
+        both[rank] = subprocess.Popen([str(each) for each in command], env=os.environ | place | {"RANK": str(rank)})
+    assert [each.wait(120) for each in both] == [0, 0]
 
 
 @pytest.mark.parametrize(("size", "rank", "expected"), [("4", "2", " (process 3 of 4)"), ("1", "0", "")])
