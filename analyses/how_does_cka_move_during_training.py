@@ -46,7 +46,7 @@ run = fs.analyze(
 )
 
 # %% CKA of each epoch with the start and with the end, layer by layer
-cka = run.tables["similarity"].query("metric == 'cka_debiased' and layer_a == layer_b")
+cka = run.tables["similarity"].query("metric == 'cka_debiased' and layer_a == layer_b and model_a != model_b")
 parts = []
 for reference in ("start", f"epoch{EPOCHS}"):
     of = cka[(cka["model_a"] == reference) | (cka["model_b"] == reference)]

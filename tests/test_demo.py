@@ -13,6 +13,8 @@ def test_the_weights_are_where_the_package_has_them():
 
 
 @pytest.mark.slow
+@pytest.mark.figures
+@pytest.mark.umap
 def test_the_demo_ends_in_a_report_with_the_findings_it_promises(tmp_path):
     progress = Progress()
     run = demo(tmp_path / "demo", progress=progress)
