@@ -49,9 +49,11 @@ def locked(folder: Path, ours: Path) -> Iterator[None]:
         yield
     finally:
         refused = not ours.exists()
-        if refused:  # nothing of ours stays in somebody's folder; while we hold it, nobody else's lock goes
-            (folder / ".lock").unlink(missing_ok=True)
-        lock.release()
+        try:
+            if refused:  # nothing of ours stays in somebody's folder; while we hold it, nobody else's lock goes
+                (folder / ".lock").unlink(missing_ok=True)
+        finally:
+            lock.release()
         if refused and new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
