@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from featurespace import arguments, cli_compare, cli_inspect, cli_leakage, cli_study, cli_train, distributed
+from featurespace import arguments, cli_compare, cli_inspect, cli_leakage, cli_study, cli_train, distributed, memory
 from featurespace.errors import FeaturespaceError, counted
 
 app = typer.Typer(
@@ -283,6 +283,9 @@ def main() -> None:
             Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "red"), f" {error}"))
             sys.exit(2)
         except Exception as error:
+            if memory.out_of_memory(error):
+                sys.stderr.write(f"error: {memory.told(error)}\n")
+                sys.exit(2)
             from featurespace.bug_reports import write_bug_report
 
             typer.echo(f"error: {write_bug_report(error)}", err=True)

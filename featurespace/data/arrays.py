@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from featurespace import memory
 from featurespace.data.dataset import ImageData
 from featurespace.data.samples import make_samples, oddities
 from featurespace.errors import FeaturespaceError
@@ -73,6 +74,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             content = {key: arrays[key] for key in arrays.files}
     except Exception as error:  # of a broken archive zipfile, zlib and NumPy raise anything
+        memory.pass_on(error, f"reading {path}")
         raise FeaturespaceError(
             f"{path} cannot be read ({str(error) or type(error).__name__}); save plain arrays with numpy.savez, no objects"
         ) from error

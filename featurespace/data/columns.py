@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from featurespace import memory
 from featurespace.errors import FeaturespaceError
 from featurespace.spreadsheets import unguarded
 
@@ -41,6 +42,7 @@ def read_table(path: Path, *, text: tuple[str, ...] | None = None) -> pd.DataFra
     except FeaturespaceError:
         raise
     except Exception as error:  # of a broken file pandas and pyarrow raise anything
+        memory.pass_on(error, f"reading {path}")
         raise FeaturespaceError(f"{path} cannot be read as a table ({str(error) or type(error).__name__})") from error
     if not isinstance(table.index, pd.RangeIndex) and path.suffix.lower() == ".csv":
         raise FeaturespaceError(f"{path}: its rows have more cells than its header; name every column")

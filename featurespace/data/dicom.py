@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace import memory
 from featurespace.data.scans import NotUsed, file_size, needed, reason, refuse_bomb
 
 HEADER = (
@@ -100,6 +101,7 @@ def _header(path: str) -> tuple[Any, str, int]:
     except NotUsed:
         raise
     except Exception as error:  # of a broken file pydicom raises anything
+        memory.pass_on(error, f"reading {path}")
         raise NotUsed(f"DICOM with a damaged header ({reason(error)})") from None
     syntax = str(getattr(header, "file_meta", {}).get("TransferSyntaxUID", ""))
     return header, syntax, 0 if syntax == DEFLATED else before

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace import memory
 from featurespace.data.nifti import exact_float
 from featurespace.data.scans import NotUsed, canonical
 
@@ -47,6 +48,7 @@ class DicomPixels:
                         path, header = file, _read(file)
                     planes.append(frame_values(header, number))
                 except Exception as error:  # of damaged pixels the decoders raise anything
+                    memory.pass_on(error, f"reading {file}")
                     planes.append(None)
                     problem = problem or error
         shapes = {each.shape for each in planes if each is not None}

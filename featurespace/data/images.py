@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from featurespace import files
+from featurespace import files, memory
 from featurespace.data.deep import BITS, ORIENTATION, PHOTOMETRIC, is_deep_colour, is_read_deep, read_deep_colour
 from featurespace.data.watching import Watched
 from featurespace.errors import FeaturespaceError
@@ -101,6 +101,7 @@ def read_image(path: str | Path) -> Image | np.ndarray:
     except FeaturespaceError:
         raise
     except Exception as error:  # of a broken file Pillow's readers raise anything
+        memory.pass_on(error, f"reading {path}")
         raise FeaturespaceError(f"{path} cannot be read as an image ({str(error) or type(error).__name__})") from error
     if not inverted:
         return upright

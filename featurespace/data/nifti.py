@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from featurespace import memory
 from featurespace.data.scans import (
     NotUsed,
     Scan,
@@ -45,6 +46,7 @@ def nifti_scans(root: str, relative: str) -> list[Scan]:
         affine, shape, dtype = np.asarray(image.affine, float), tuple(map(int, image.shape)), image.get_data_dtype()
         offset = int(image.dataobj.offset)
     except Exception as error:  # of a broken header nibabel raises anything
+        memory.pass_on(error, f"reading {path}")
         raise NotUsed(f"no NIfTI volume that nibabel reads ({reason(error)})") from None
     colour = dtype.names in (("R", "G", "B"), ("R", "G", "B", "A"))
     times = int(np.prod(shape[3:], dtype=object)) if len(shape) > 3 else 1

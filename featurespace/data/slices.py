@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featurespace import files
+from featurespace import files, memory
 from featurespace.data.scans import AXES, Scan, plane, reason, unread
 from featurespace.data.watching import Watched
 from featurespace.data.windows import Bounds, VolumeSettings, bounds, windowed
@@ -48,6 +48,7 @@ class Volumes:
         try:
             values, limits = self.volume(number)
         except Exception as error:  # of damaged pixels the decoders raise anything
+            memory.pass_on(error, f"reading {self.ids[index]}")
             raise unread(self.ids[index], reason(error)) from None
         axis = self.axis(scan)
         if np.isnan(plane(values, axis, position)).all():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from featurespace import memory
 from featurespace.data.dicom_pixels import DicomPixels
 from featurespace.data.nifti import ArrayPixels, NiftiPixels
 from featurespace.data.scans import Scan
@@ -118,6 +119,7 @@ def read_index(name: str, settings: VolumeSettings) -> FoundVolumes:
         scans = [_scan(row, said.identify) for row in rows]
         known = [each for row in rows for each in zip(row["files"], row["sizes"], row["times"], strict=True)]
     except Exception as error:  # of a damaged file pyarrow raises anything
+        memory.pass_on(error, f"reading {path}")
         raise FeaturespaceError(f"{path} cannot be read as an index ({error}); write it again") from error
     again = f"write the index again: featurespace index {name}={said.path} --out {path}"
     _refuse_changed(known, again)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from featurespace import files
+from featurespace import files, memory
 from featurespace.data.folders import walk
 from featurespace.data.nifti import NIFTI, nifti_scans
 from featurespace.data.resampling import resampled_scan
@@ -78,6 +78,7 @@ class VolumeMasks:
                 own = resampled_scan(replace(own, spacing=scan.own.spacing), scan.spacing, nearest=True)
             values = own.load()
         except Exception as error:  # of a damaged file nibabel raises anything
+            memory.pass_on(error, f"reading mask {name}")
             raise FeaturespaceError(f"mask {name} cannot be read ({reason(error)})") from error
         wrong = ~((values >= 0) & (values <= 255) & (values == np.floor(values)))  # NaN is wrong, too
         if wrong.any():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from featurespace import files
+from featurespace import files, memory
 from featurespace.data.dataset import ImageData
 from featurespace.data.resampling import on_asked_grids
 from featurespace.data.samples import SPLITS, make_samples, oddities
@@ -52,6 +52,7 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, tuple[float, float, float
     try:
         return found[0].load(), found[0].spacing
     except Exception as error:  # of damaged pixels the decoders raise anything
+        memory.pass_on(error, f"reading {path}")
         raise FeaturespaceError(f"{path} cannot be read ({reason(error)})") from error
 
 
@@ -135,6 +136,7 @@ def _positions(source: Volumes, number: int, empty: Counter[str]) -> Iterator[in
     try:
         values, limits = source.volume(number)
     except Exception as error:  # of damaged pixels the decoders raise anything
+        memory.pass_on(error, "looking for empty slices")
         empty[f"volumes cannot be read ({reason(error)})"] += 1
         return
     for position in chosen:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from featurespace import memory
 from featurespace.errors import FeaturespaceError, unknown
 from featurespace.models.smp_networks import SMP, DecoderFeatures, create_smp
 from featurespace.seeding import child_seed
@@ -72,6 +73,7 @@ def create_network(
     except FeaturespaceError:
         raise
     except Exception as error:  # whatever the library raises; the message carries its type and text
+        memory.pass_on(error, f"building {arch}")
         raise _creation_failed(arch, pretrained, image_size, error) from error
     set_norm_eps(network, eps)
     return network.eval()

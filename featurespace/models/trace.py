@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from featurespace import memory
 from featurespace.errors import FeaturespaceError
 
 Shape = tuple[int, ...]
@@ -53,6 +54,8 @@ def run(network: nn.Module, example: Tensor) -> Any:
     except FeaturespaceError:
         raise
     except Exception as error:  # any layer may object to the input
+        if memory.out_of_memory(error):
+            raise
         first = (str(error).strip().splitlines() or [""])[0][:200]
         raise FeaturespaceError(
             f"{network_name(network)} cannot process images of shape {tuple(example.shape[1:])} "

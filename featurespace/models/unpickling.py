@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from featurespace import memory
 from featurespace.errors import FeaturespaceError
 from featurespace.models.archives import SMALL, check_kind, check_zip
 
@@ -49,6 +50,7 @@ def load_pickle(path: Path, *, trust: bool = False) -> tuple[Any, bool]:
             # Mapped, compressed bytes would be taken for weights.
             value = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip and not packed)
     except Exception as error:  # of bytes that may be anything torch raises anything
+        memory.pass_on(error, f"reading {path}")
         is_script = "TorchScript" in str(error)
         if not (is_script or isinstance(error, pickle.UnpicklingError) or "legacy .tar" in str(error)):
             raise _damaged(path, error) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from featurespace import memory
 from featurespace.errors import FeaturespaceError, unknown
 
 
@@ -23,6 +24,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         try:
             return pd.read_parquet(file)
         except Exception as error:  # of a broken file pyarrow raises anything
+            memory.pass_on(error, f"reading {file}")
             raise FeaturespaceError(f"{file} cannot be read ({error}); run the same command again") from error
 
     def __iter__(self) -> Iterator[str]:
