@@ -49,11 +49,6 @@ def statistics_device(name: str) -> str:
     return name if name.startswith("cuda") else "cpu"
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that a device has too little memory; known without importing torch."""
-    return type(error).__name__ == "OutOfMemoryError" or "ALLOC_FAILED" in str(error)
-
-
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Return the context for a forward pass in ``fp32`` or ``bf16``."""
     import torch

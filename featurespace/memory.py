@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import mmap
 
-from featurespace.device import out_of_memory as device_out_of_memory
-
 SIGNS = (
     "DefaultCPUAllocator",
     "can't start new thread",
@@ -26,10 +24,15 @@ def out_of_memory(error: BaseException | None) -> bool:
         seen.add(id(error))
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return True
-        if any(sign in str(error) for sign in SIGNS) or isinstance(error, Exception) and device_out_of_memory(error):
+        if any(sign in str(error) for sign in SIGNS) or gpu_is_full(error):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def gpu_is_full(error: BaseException) -> bool:
+    """Whether an error says that a GPU has too little memory; known without importing torch."""
+    return type(error).__name__ == "OutOfMemoryError" or "ALLOC_FAILED" in str(error)
 
 
 def is_short() -> bool:

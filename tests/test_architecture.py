@@ -10,7 +10,7 @@ PACKAGE = ROOT / "featurespace"
 
 # A room may import those before it in this list, and its own row's earlier entries are named below.
 ORDER = [
-    {"errors", "options", "interrupts"},
+    {"errors", "memory", "options", "interrupts"},
     {"files", "seeding", "progress", "spreadsheets", "yaml_files"},
     {"distributed", "record", "locking"},
     {"device"},

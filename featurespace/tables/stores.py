@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from featurespace import distributed, seeding
+from featurespace import distributed, memory, seeding
 from featurespace.data.splits import stratified_rows
-from featurespace.device import out_of_memory
 from featurespace.errors import FeaturespaceError
 from featurespace.features.store import FeatureStore
 from featurespace.files import hash_array, hash_value
@@ -176,7 +175,7 @@ class Stores:
         try:
             return make(self)
         except RuntimeError as error:
-            if self.device == "cpu" or distributed.size() > 1 or not out_of_memory(error):
+            if self.device == "cpu" or distributed.size() > 1 or not memory.gpu_is_full(error):
                 raise
         progress.say(f"{self.device} has too little memory for some statistics; they are computed on the CPU")
         return make(replace(self, device="cpu"))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from featurespace.device import out_of_memory, statistics_device
+from featurespace.device import statistics_device
+from featurespace.memory import gpu_is_full
 from featurespace.metrics import places
 from featurespace.progress import Progress
 from featurespace.tables import similarity as similarity_room
@@ -81,8 +82,8 @@ def test_other_errors_of_a_device_are_raised(on_device):
 
 def test_statistics_stay_on_the_cpu_where_there_is_no_float64():
     assert [statistics_device(name) for name in ("cuda:1", "cuda", "mps", "cpu")] == ["cuda:1", "cuda", "cpu", "cpu"]
-    assert out_of_memory(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
-    assert not out_of_memory(RuntimeError("other"))
+    assert gpu_is_full(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
+    assert not gpu_is_full(RuntimeError("other"))
 
 
 def test_provenance_tells_the_device(small_run):
