@@ -25,10 +25,11 @@ NEXT_STEPS = {
 PARTIAL = re.compile(r"\..*\.(\d+)\.partial(\.\w+)?")
 
 
-def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
+def write_atomic(path: str | Path, write: Callable[[Path], object], *, wait: bool = True) -> Path:
     """Call ``write`` with a temporary name beside ``path``, then rename; a reader never sees half a file.
 
-    The temporary name keeps the suffix, because savers such as matplotlib's choose the format by it.
+    The temporary name keeps the suffix, because savers such as matplotlib's choose the format by it. Without ``wait`` the
+    content may not be on the disk yet, and half of it may survive a power cut: for what bears a seal and is made again.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -36,7 +37,8 @@ def write_atomic(path: str | Path, write: Callable[[Path], object]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(temporary)
-            sync(temporary)
+            if wait:
+                sync(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

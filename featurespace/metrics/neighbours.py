@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -240,17 +241,44 @@ def mutual_knn_jackknife(X: Any, Y: Any, *, k: int = 10, groups: Any = None, lev
     True
     """
     X, Y = as_pair(X, Y)
+    return mutual_knn_estimate(
+        prepare_neighbours(X, k=k, groups=groups), prepare_neighbours(Y, k=k, groups=groups, name="Y"), level=level
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedNeighbours:
+    """A layer's cosine neighbours, nearest first, as many as the leave-outs need; made by `prepare_neighbours`."""
+
+    ranked: np.ndarray  # (n, k + samples of the largest unit), or (n, k) where there are too few samples for leave-outs
+    k: int
+    codes: np.ndarray
+    sizes: np.ndarray
+    unit: str
+
+
+def prepare_neighbours(X: Any, *, k: int = 10, groups: Any = None, name: str = "X") -> PreparedNeighbours:
+    """Do the part of `mutual_knn_jackknife` that belongs to one layer, which is most of it; arguments and errors are its.
+
+    Cost O(n^2 d) time; held are 4 n (k + m) bytes, m the samples of the largest unit.
+    """
     check_counts(k=k)
-    check_level(level)
-    n = len(X)
-    codes, unit, count = resampling_units(groups, n)
+    X = normalised_rows(X, name)
+    codes, unit, count = resampling_units(groups, len(X))
     sizes = np.bincount(codes)
     reach = k + int(sizes.max())
-    whole = count >= MIN_UNITS and k >= 1 and reach < n
-    A, B = (ranked_neighbours(Z, k=reach if whole else k) for Z in (X, normalised_rows(Y, "Y")))
-    value = mutual_knn_from_neighbours(A[:, :k], B[:, :k])
-    leave_out = _without_each(A, B, codes, sizes, k=k) if whole else np.full(count, np.nan)
-    return leave_out_estimate(value, leave_out, n=n, sizes=sizes, unit=unit, level=level)
+    whole = count >= MIN_UNITS and k >= 1 and reach < len(X)
+    ranked = ranked_neighbours(X, k=reach if whole else k).astype(np.int32)
+    return PreparedNeighbours(ranked, k, codes, sizes, unit)
+
+
+def mutual_knn_estimate(A: PreparedNeighbours, B: PreparedNeighbours, *, level: float = 0.95) -> Estimate:
+    """Return what `mutual_knn_jackknife` does, of two layers that are prepared for the same samples, k and groups."""
+    check_level(level)
+    k, value = A.k, mutual_knn_from_neighbours(A.ranked[:, : A.k], B.ranked[:, : B.k])
+    whole = A.ranked.shape[1] > k
+    leave_out = _without_each(A.ranked, B.ranked, A.codes, A.sizes, k=k) if whole else np.full(len(A.sizes), np.nan)
+    return leave_out_estimate(value, leave_out, n=len(A.ranked), sizes=A.sizes, unit=A.unit, level=level)
 
 
 def _without_each(A: np.ndarray, B: np.ndarray, codes: np.ndarray, sizes: np.ndarray, *, k: int) -> np.ndarray:

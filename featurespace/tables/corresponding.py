@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from featurespace.metrics.alignment import cka_jackknife
 from featurespace.metrics.canonical import cca, pwcca, svcca
 from featurespace.metrics.dependence import distance_correlation_jackknife
 from featurespace.metrics.dissimilarity import rsa
-from featurespace.metrics.neighbours import knn_jaccard, mutual_knn_jackknife
+from featurespace.metrics.neighbours import PreparedNeighbours, knn_jaccard, mutual_knn_estimate, prepare_neighbours
 from featurespace.metrics.predictivity import linear_predictivity_jackknife
 from featurespace.metrics.shape import procrustes_jackknife, shape_angle
 from featurespace.progress import Progress, shortened
@@ -24,8 +25,10 @@ from featurespace.tables.schema import interval_columns
 from featurespace.tables.stores import Stores, corresponding_layers
 
 NEIGHBOURS = 10
+KEPT_BYTES = 1 << 29
+"""Memory for neighbours of layers; those beyond it are found again for each pair."""
 
-Measure = Callable[..., Estimate]  # f(X, Y, groups=, rng=)
+Measure = Callable[..., Estimate]  # f(X, Y, groups=, rng=); X and Y as `Sides` has them
 
 
 def _plain(jackknife: Callable[..., Estimate], **options: object) -> Measure:
@@ -36,8 +39,10 @@ def _by_blocks(statistic: Callable[..., float]) -> Measure:
     return lambda X, Y, groups, rng: block_jackknife(statistic, [X, Y], groups=groups, rng=rng)
 
 
-def _nearest(X: np.ndarray, Y: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator) -> Estimate:
-    return mutual_knn_jackknife(X, Y, k=min(NEIGHBOURS, len(X) - 1), groups=groups)
+def _nearest(
+    A: PreparedNeighbours, B: PreparedNeighbours, groups: np.ndarray | None, rng: np.random.Generator
+) -> Estimate:
+    return mutual_knn_estimate(A, B)
 
 
 def _jaccard(X: np.ndarray, Y: np.ndarray) -> float:
@@ -80,40 +85,77 @@ def corresponding_rows(
     if n <= NEIGHBOURS and {"mutual_knn", "knn_jaccard"} & set(measures):
         progress.say(f"nearest neighbours on {data!r} are k = {n - 1}, because there are {n} images")
     failures: dict[str, list[str]] = {}
-    jobs = [
-        (model_a, model_b, layer_a, layer_b, measure)
-        for model_a, model_b in combinations(stores.models, 2)
-        for layer_a, layer_b in corresponding_layers(stores.layers(model_a), stores.layers(model_b))
-        if layer_a in usable[model_a] and layer_b in usable[model_b]
-        for measure in measures
-    ]
-    with progress.bar(f"other similarities on {data}", len(jobs), "values") as advance:
-        for model_a, model_b, layer_a, layer_b, measure in jobs:
-            key = {"model_a": model_a, "model_b": model_b, "layer_a": layer_a, "layer_b": layer_b, "data": data, "n": n}
-            made_from = {"a": stores.content(model_a, data, [layer_a]), "b": stores.content(model_b, data, [layer_b]),
-                         "measure": measure, "seed": seed}  # fmt: skip
-            make = partial(_rows, stores, key, measure, seed=seed)
-            for row in stores.memo.recall("corresponding", made_from, make).rows:
-                if "problem" in row:
-                    places = failures.setdefault(f"no {measure} on {data!r} for {{}}: {row['problem']}", [])
-                    places.append(f"{model_a} {layer_a} and {model_b} {layer_b}")
-                else:
-                    yield row
-            advance(1)
+    pairs = []
+    for a, b in combinations(stores.models, 2):
+        layers = [(one, other) for one, other in corresponding_layers(stores.layers(a), stores.layers(b))
+                  if one in usable[a] and other in usable[b]]  # fmt: skip
+        pairs += [(a, b, layers)] if layers else []
+    sides, total = Sides(stores, data), len(measures) * sum(len(layers) for _, _, layers in pairs)
+    with progress.bar(f"other similarities on {data}", total, "values") as advance:
+        for a, b, layers in pairs:
+            rows: list[dict] = []
+            for measure in measures:
+                made_from = {"a": stores.content(a, data, [one for one, _ in layers]), "measure": measure, "seed": seed,
+                             "b": stores.content(b, data, [other for _, other in layers])}  # fmt: skip
+                make = partial(_rows, sides, a, b, layers, measure, seed=seed)
+                for row in stores.memo.recall("corresponding", made_from, make).rows:
+                    if "problem" in row:
+                        places = failures.setdefault(f"no {measure} on {data!r} for {{}}: {row['problem']}", [])
+                        places.append(row["place"])
+                    else:
+                        rows.append(row)
+                advance(len(layers))
+            yield from _by_layer(rows, a, layers)
     for reason, places in failures.items():
         progress.say(reason.replace("{}", shortened(places), 1))
 
 
-def _rows(stores: Stores, key: dict, measure: str, *, seed: int) -> Result:
-    sides = [key, {**key, "model_a": key["model_b"], "model_b": key["model_a"], "layer_a": key["layer_b"],
-                   "layer_b": key["layer_a"]}]  # fmt: skip
-    groups = stores.column(key["data"], "group")
+def _by_layer(rows: Sequence[dict], model: str, layers: Sequence[tuple[str, str]]) -> list[dict]:
+    """Return the rows of a pair in the order of the first model's layers, and within a layer as they are."""
+    order = {layer: place for place, (layer, _) in enumerate(layers)}
+    return sorted(rows, key=lambda row: order[row["layer_a"] if row["model_a"] == model else row["layer_b"]])
+
+
+class Sides:
+    """What the measures take of a layer: its features, or its neighbours, which are kept for the pairs to come."""
+
+    def __init__(self, stores: Stores, data: str):
+        self.stores, self.data = stores, data
+        self.groups = stores.column(data, "group")
+        self.kept: dict[tuple[str, str], PreparedNeighbours] = {}
+        self.size = 0
+
+    def side(self, model: str, layer: str, measure: str) -> Any:
+        """Return what a measure takes of a layer."""
+        if (model, layer) in self.kept and measure == "mutual_knn":
+            return self.kept[model, layer]
+        X = np.asarray(self.stores.features(model, self.data, layer))
+        if measure != "mutual_knn":
+            return X
+        made = prepare_neighbours(X, k=min(NEIGHBOURS, len(X) - 1), groups=self.groups)
+        if self.size + made.ranked.nbytes <= KEPT_BYTES:
+            self.kept[model, layer] = made
+            self.size += made.ranked.nbytes
+        return made
+
+
+def _rows(
+    sides: Sides, model_a: str, model_b: str, layers: Sequence[tuple[str, str]], measure: str, *, seed: int
+) -> Result:
+    ways = [(model_a, one, model_b, other) for one, other in layers]
+    if measure in DIRECTED:
+        ways = [each for a, one, b, other in ways for each in ((a, one, b, other), (b, other, a, one))]
+    n = len(sides.stores.samples(sides.data))
     rows: list[dict] = []
-    for side in sides if measure in DIRECTED else sides[:1]:
-        X, Y = (np.asarray(stores.features(side[f"model_{each}"], key["data"], side[f"layer_{each}"])) for each in "ab")
+    for a, one, b, other in ways:
         try:
-            found = MEASURES[measure](X, Y, groups=groups, rng=seeding.child(seed, measure, key["data"]))
+            found = MEASURES[measure](
+                sides.side(a, one, measure), sides.side(b, other, measure), groups=sides.groups,
+                rng=seeding.child(seed, measure, sides.data),
+            )  # fmt: skip
         except ValueError as error:  # a row of zeros, for one, has no cosine
-            return Result([{"problem": str(error).removeprefix("X ")}], {})
-        rows.append({**side, "metric": measure, "se": found.se, **interval_columns(found)})
+            rows.append({"problem": str(error).removeprefix("X "), "place": f"{a} {one} and {b} {other}"})
+            continue
+        rows.append({"model_a": a, "model_b": b, "layer_a": one, "layer_b": other, "data": sides.data, "n": n,
+                     "metric": measure, "se": found.se, **interval_columns(found)})  # fmt: skip
     return Result(rows, {})

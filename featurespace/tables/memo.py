@@ -70,7 +70,7 @@ class Memo:
             buffer = io.BytesIO()
             np.savez(buffer, rows=np.array(json.dumps(result.rows, default=_plain)), **result.arrays)  # type: ignore[arg-type]
             content = buffer.getvalue()
-            files.write_atomic(file, lambda path: path.write_bytes(_seal(file, content) + content))
+            files.write_atomic(file, lambda path: path.write_bytes(_seal(file, content) + content), wait=False)
             self.used.add(file)
         return result
 

@@ -1,12 +1,16 @@
 """Measures of layers that stand for each other, on stores of few images and of odd features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from oracles.stores import stores_of
 
-from featurespace.metrics import knn_jaccard, mutual_knn
+from featurespace.metrics import knn_jaccard, mutual_knn, mutual_knn_jackknife
 from featurespace.progress import Progress
+from featurespace.tables import corresponding
 from featurespace.tables.corresponding import corresponding_rows
+from featurespace.tables.memo import Memo
 
 
 def rows_of(stores, measures):
@@ -44,3 +48,29 @@ def test_a_directed_measure_has_a_row_each_way(tmp_path, rng):
         ("a", "l", "b", "k"), ("b", "k", "a", "l"),
     ]  # fmt: skip
     assert rows[0]["value"] == pytest.approx(1, abs=0.01) and rows[1]["value"] < 0.8
+
+
+def test_neighbours_are_found_once_a_layer_where_memory_allows_and_no_number_depends_on_it(tmp_path, rng, monkeypatch):
+    X = rng.normal(size=(4, 30, 5))
+    stores = stores_of(tmp_path, {name: {"l": X[i], "m": X[i] ** 2} for i, name in enumerate("abcd")})
+    asked = []
+    find = corresponding.prepare_neighbours
+    monkeypatch.setattr(corresponding, "prepare_neighbours", lambda X, **options: asked.append(1) or find(X, **options))
+    kept, _ = rows_of(stores, ("mutual_knn",))
+    assert len(kept) == 6 * 2 and len(asked) == 4 * 2
+    for row in kept:
+        pair = [X["abcd".index(row[f"model_{side}"])] ** (2 if row["layer_a"] == "m" else 1) for side in "ab"]
+        alone = mutual_knn_jackknife(*pair, k=10)
+        assert (row["value"], row["se"], row["ci_low"]) == (alone.value, alone.se, alone.ci_low)
+    monkeypatch.setattr(corresponding, "KEPT_BYTES", 0)
+    again, _ = rows_of(stores, ("mutual_knn",))
+    assert again == kept and len(asked) == 8 + 2 * 12
+
+
+def test_a_pair_is_remembered_once_a_measure(tmp_path, rng):
+    X = rng.normal(size=(3, 30, 5))
+    stores = stores_of(tmp_path, {name: {"l": X[i], "m": X[i] ** 2} for i, name in enumerate("abc")})
+    stores = replace(stores, memo=Memo(tmp_path / "statistics"))
+    first, _ = rows_of(stores, ("mutual_knn", "procrustes_distance"))
+    assert len(list((tmp_path / "statistics").iterdir())) == 3 * 2 and stores.memo.made == 6
+    assert rows_of(stores, ("mutual_knn", "procrustes_distance"))[0] == first and stores.memo.recalled == 6
