@@ -95,7 +95,7 @@ _HOME = {
     "mutual_information": "effective_size",
     "mutual_knn": "neighbours",
     "mutual_knn_from_neighbours": "neighbours",
-    "mutual_knn_jackknife": "neighbours",
+    "mutual_knn_jackknife": "neighbours_jackknife",
     "participation_ratio": "spectrum",
     "participation_ratio_corrected": "participation",
     "participation_ratio_jackknife": "participation",

@@ -145,7 +145,8 @@ def cka_estimate(A: PreparedCKA, B: PreparedCKA, *, level: float = 0.95) -> Esti
 
     Notes
     -----
-    Exact, all leave-outs included; as `cka_matrices`, which is much faster for many layers.
+    Exact, all leave-outs included; as `cka_matrices`, which is much faster for many layers. What a layer has with itself is kept
+    with it, and is not computed again for another pair.
 
     References
     ----------
@@ -158,11 +159,15 @@ def cka_estimate(A: PreparedCKA, B: PreparedCKA, *, level: float = 0.95) -> Esti
     >>> round(cka_estimate(layer, layer).value, 9)
     1.0
     """
-    found = {pair: estimates[0][0] for pair, estimates in cka_matrices([[A], [B]], level=level)}
-    for name, own in (("X", found[0, 0]), ("Y", found[1, 1])):
-        if own is None:
+    _check_same_samples([A, B])
+    for name, each in (("X", A), ("Y", B)):
+        if each.own is None:
+            ((_, value, without),) = hsic_matrices([[each]], [(0,)])
+            each.own = _own(value, without, each.units.counted)
+        if each.own[0][0] == 0:
             raise ValueError(f"{name} is constant but for at most one sample (self HSIC <= 0), so CKA is undefined")
-    estimate = found[0, 1]
+    ((_, value, without),) = hsic_matrices([[A], [B]], [(0, 1)])
+    estimate = _estimates(A, value, without, A.own, B.own, level=level)[0][0]  # type: ignore[arg-type]
     assert estimate is not None
     return estimate
 

@@ -74,9 +74,16 @@ def cka_influence(X: Any, Y: Any, *, groups: Any = None, between_groups: bool = 
     ([7], 1.0)
     """
     X, Y = as_pair(X, Y)
+    estimate = cka_jackknife(X, Y, groups=groups, between_groups=between_groups)
+    return influence_of_estimate(estimate, X, Y, groups=groups, between_groups=between_groups)
+
+
+def influence_of_estimate(
+    estimate: Estimate, X: Any, Y: Any, *, groups: Any = None, between_groups: bool = False
+) -> CKAInfluence:
+    """Return what `cka_influence` does, of a CKA that is known; the cost is one evaluation of `cka`."""
     codes, unit, count = resampling_units(groups, len(X))
     names = np.arange(count) if groups is None else np.unique(np.asarray(groups).astype(str))
-    estimate = cka_jackknife(X, Y, groups=groups, between_groups=between_groups)
     if estimate.leave_one_out is None:
         raise ValueError(f"no influence: {estimate.interval.removeprefix('none: ')}")
     change = estimate.value - estimate.leave_one_out

@@ -14,7 +14,8 @@ from featurespace.metrics.alignment import cka_jackknife
 from featurespace.metrics.canonical import cca, pwcca, svcca
 from featurespace.metrics.dependence import distance_correlation_jackknife
 from featurespace.metrics.dissimilarity import rsa
-from featurespace.metrics.neighbours import PreparedNeighbours, knn_jaccard, mutual_knn_estimate, prepare_neighbours
+from featurespace.metrics.neighbours import knn_jaccard
+from featurespace.metrics.neighbours_jackknife import PreparedNeighbours, mutual_knn_estimate, prepare_neighbours
 from featurespace.metrics.predictivity import linear_predictivity_jackknife
 from featurespace.metrics.shape import procrustes_jackknife, shape_angle
 from featurespace.progress import Progress, shortened

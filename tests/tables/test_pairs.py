@@ -8,6 +8,7 @@ from oracles.stores import stores_of
 
 from featurespace.metrics import cka
 from featurespace.progress import Progress
+from featurespace.tables import prepared_layers
 from featurespace.tables.pairs import pair_tables
 
 PAIR = ["model_a", "model_b", "layer_a", "layer_b", "data"]
@@ -163,3 +164,24 @@ def test_a_layer_that_is_constant_in_the_sample_of_a_large_data_set_is_said(tmp_
         "no images that drive CKA for a l and b l, on 'x': X is constant: every sample has the same features, so CKA with it "
         "is undefined"
     ]
+
+
+def test_no_number_depends_on_what_is_kept_of_other_pairs(tmp_path, rng, monkeypatch):
+    features = {name: {"l": rng.normal(size=(40, 6)), "m": rng.normal(size=(40, 9))} for name in "abc"}
+    stores = stores_of(tmp_path, features)
+    usable = {"x": {name: ["l", "m"] for name in "abc"}}
+    prepared = []
+    make = prepared_layers.prepare_cka
+    monkeypatch.setattr(prepared_layers, "prepare_cka", lambda X, **options: prepared.append(1) or make(X, **options))
+    kept = pair_tables(stores, usable, seed=0)
+    assert len(prepared) == 3 * 2 * 3  # each layer whole, of a half and of a quarter; an eighth is too few images
+    monkeypatch.setattr(prepared_layers, "KEPT_BYTES", 0)
+    alone = pair_tables(stores, usable, seed=0)
+    assert len(prepared) == 18 + 6 * 2 * 3  # both sides of each pair
+    for name, table in kept[0].items():
+        pd.testing.assert_frame_equal(table, alone[0][name], check_exact=True)
+    scale = kept[0]["scale"]
+    assert scale["model_a"].tolist() == ["a"] * 4 + ["b"] * 2 and scale["layer_a"].tolist() == ["l", "m"] * 3
+    for _, row in scale.iterrows():
+        X, Y = features[row["model_a"]][row["layer_a"]], features[row["model_b"]][row["layer_b"]]
+        assert row["value"] == pytest.approx(slow_cka(X, Y), abs=1e-12)
