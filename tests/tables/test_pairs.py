@@ -167,7 +167,7 @@ def test_a_layer_that_is_constant_in_the_sample_of_a_large_data_set_is_said(tmp_
 
 
 def test_no_number_depends_on_what_is_kept_of_other_pairs(tmp_path, rng, monkeypatch):
-    features = {name: {"l": rng.normal(size=(40, 6)), "m": rng.normal(size=(40, 9))} for name in "abc"}
+    features = {name: {"l": rng.random((40, 6), np.float32), "m": rng.random((40, 9), np.float32)} for name in "abc"}
     stores = stores_of(tmp_path, features)
     usable = {"x": {name: ["l", "m"] for name in "abc"}}
     prepared = []
