@@ -183,5 +183,5 @@ def test_no_number_depends_on_what_is_kept_of_other_pairs(tmp_path, rng, monkeyp
     scale = kept[0]["scale"]
     assert scale["model_a"].tolist() == ["a"] * 4 + ["b"] * 2 and scale["layer_a"].tolist() == ["l", "m"] * 3
     for _, row in scale.iterrows():
-        X, Y = features[row["model_a"]][row["layer_a"]], features[row["model_b"]][row["layer_b"]]
+        X, Y = (features[row[f"model_{side}"]][row[f"layer_{side}"]].astype(float) for side in "ab")
         assert row["value"] == pytest.approx(slow_cka(X, Y), abs=1e-12)
