@@ -129,7 +129,10 @@ def _plugin(syntax: Any) -> str:
 
     if not syntax.is_encapsulated:
         return ""
-    decoder = get_decoder(syntax)
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:  # of films
+        raise NotUsed(f"no decoder for the transfer syntax {syntax.name}") from None
     if syntax in JPEG_12_BIT_AND_LOSSLESS:
         if "imagecodecs" not in decoder.available_plugins:
             decoder.add_plugin("imagecodecs", ("featurespace.data.dicom_pixels", "decode_jpeg"))

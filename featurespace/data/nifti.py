@@ -55,7 +55,9 @@ def nifti_scans(root: str, relative: str) -> list[Scan]:
     if not colour and (dtype.names or dtype.kind not in "biuf"):
         raise NotUsed("its voxels are neither numbers nor colours")
     refuse_bomb(
-        int(np.prod(shape, dtype=object)) * dtype.itemsize,
+        int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if min(shape) > 0
+        else 0,  # two negative lengths make a positive
         file_size(path) - (0 if path.lower().endswith(".gz") else offset),
         compressed=path.lower().endswith(".gz"),
     )

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import imagecodecs
+import monai.data.image_reader  # noqa: F401  # before memory is measured, of which it takes much
 import nibabel
 import numpy as np
 import psutil
@@ -17,8 +18,11 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
+from featurespace.data.dicom import read_frames
 from featurespace.data.dicom_pixels import coded_pixels
+from featurespace.data.scans import NotUsed
 from featurespace.data.specs import open_data
+from featurespace.data.volumes import read_volume
 from featurespace.errors import FeaturespaceError
 from tests.data.medical import compressed, write_slice
 
@@ -166,3 +170,84 @@ def test_a_deflated_file_that_unpacks_without_end_is_refused(tmp_path):
     )
     (tmp_path / "a.dcm").write_bytes(source[:offset] + ZEROS * 256)
     assert "deflated, and unpacks to more than fits into memory" in used(tmp_path / "a.dcm")
+
+
+def test_a_deflated_file_is_refused_at_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("featurespace.data.dicom.INFLATED", 1000)
+    assert "(1 files are not used: deflated, and unpacks to more than fits into memory)" in used(
+        get_testdata_file("image_dfl.dcm")
+    )
+
+
+def changed(path, **fields):
+    """Write fields of a NIfTI header that nibabel itself would refuse to write."""
+    raw = path.read_bytes()
+    header = np.frombuffer(raw[:348], nibabel.nifti1.header_dtype).copy()
+    for name, value in fields.items():
+        header[name] = value
+    path.write_bytes(header.tobytes() + raw[348:])
+    return path
+
+
+@pytest.mark.parametrize("dim", [[3, 0, 8, 8], [3, -8, 8, 8], [3, -8, -8, 8], [4, 8, 8, 8, 0], [5, 8, -8, 8, 1, -2]])
+def test_lengths_of_axes_that_are_not_positive_are_no_pixels(tmp_path, dim):
+    path = changed(nifti(tmp_path / "a.nii"), dim=dim + [1] * (8 - len(dim)))
+    assert "not used: its header declares no pixels" in used(path)
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((4,), 1), ((4, 4, 4, 2, 3), 5), ((4, 4, 4, 1, 1, 2), 6)])
+def test_nifti_of_other_axes_than_space_and_time_is_refused(tmp_path, shape, axes):
+    assert f"a NIfTI file of {axes} axes, which is no volume and no series" in used(nifti(tmp_path / "a.nii", shape))
+
+
+def test_voxels_that_are_no_numbers_and_places_that_are_none_are_refused(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.complex64), np.eye(4)), tmp_path / "complex.nii")
+    assert "its voxels are neither numbers nor colours" in used(tmp_path / "complex.nii")
+    axes = {"sform_code": 1, "srow_x": [1, 1, 0, 0], "srow_z": [0, 0, 1, 0]}
+    path = changed(nifti(tmp_path / "a.nii"), srow_y=[0, 0, 0, 0], **axes)
+    assert "places voxels nowhere (singular affine)" in used(path)
+    path = changed(path, srow_y=[0, 1e-17, 0, 0], **axes)
+    assert "places voxels nowhere (two of its axes are nearly one)" in used(path)
+
+
+def test_a_volume_that_does_not_fit_into_memory_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = changed(nifti(tmp_path / "a.nii"), dim=[3, 4096, 4096, 8, 1, 1, 1, 1])
+    with open(path, "r+b") as file:
+        file.truncate(352 + (4096 * 4096 * 8 << 1))  # a hole, which takes no space
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Little", (), {"available": 1 << 27}))
+    with pytest.raises(FeaturespaceError, match="its header declares more pixels than fit into memory"):
+        open_data(f"x={path}")
+
+
+def test_a_file_that_goes_before_its_header_is_read_is_not_used(tmp_path):
+    with pytest.raises(NotUsed, match="No such file or directory"):
+        read_frames(str(tmp_path / "gone.dcm"))
+
+
+def framed(path, syntax, frame):
+    """A slice of 6 x 5 pixels whose encoded frame is that one."""
+    header = pydicom.dcmread(write_slice(path, np.zeros((6, 5), np.int16)))
+    header.PixelData = pydicom.encaps.encapsulate([frame])
+    header["PixelData"].VR, header.file_meta.TransferSyntaxUID = "OB", syntax
+    header.save_as(path)
+    return path
+
+
+def test_a_frame_without_a_decoder_names_its_transfer_syntax(tmp_path, monkeypatch):
+    path = framed(tmp_path / "film.dcm", pydicom.uid.MPEG2MPML, b"\0\0\1\xb3" + bytes(60))
+    message = r"film.dcm cannot be read \(no decoder for the transfer syntax MPEG2 Main Profile"
+    with pytest.raises(FeaturespaceError, match=message):
+        read_volume(path)
+    assert "cannot be read (no decoder for the transfer syntax MPEG2 Main Profile" in used(path)
+    frame = imagecodecs.jpegls_encode(np.zeros((6, 5), np.uint16))
+    path = framed(tmp_path / "packed.dcm", pydicom.uid.JPEGLSLossless, frame)
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", ())
+    assert "no decoder for the transfer syntax JPEG-LS Lossless" in used(path)
+
+
+def test_a_frame_of_another_shape_than_its_header_says_is_a_bad_image(tmp_path):
+    frame = imagecodecs.ljpeg_encode(np.zeros((7, 5), np.uint16), bitspersample=16)
+    path = framed(tmp_path / "a.dcm", pydicom.uid.JPEGLosslessSV1, frame)
+    assert "cannot be read" in used(path)
+    with pytest.raises(FeaturespaceError, match="a.dcm cannot be read"):
+        read_volume(path)

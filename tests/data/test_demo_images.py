@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from featurespace.data import demo
 from featurespace.data.specs import open_data
+from featurespace.errors import FeaturespaceError
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,13 @@ def test_a_patch_says_where_in_the_volume_it_lies():
         left, right = sorted((patch.place[0].start, patch.place[0].stop))
         assert right <= volume.shape[0] // 2 if patch.split == "train" else left >= volume.shape[0] // 2 - 1
     assert count == demo.MRI_COUNTS
+
+
+def test_without_its_packages_the_demo_says_what_to_install(tmp_path, monkeypatch):
+    for module, package, make in (
+        ("nilearn.datasets", "nilearn", lambda: demo.load_mni152()),
+        ("skimage.data", "skimage", lambda: demo.write_photographs(tmp_path, seed=0)),
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(FeaturespaceError, match=rf"the demo needs {package}, .*pip install 'featurespace\[demo\]'"):
+            make()

@@ -192,6 +192,14 @@ def test_planes_of_16_bit_that_are_not_rgb_are_refused(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+def test_a_tiff_of_several_slices_of_deep_colour_says_how_to_save_it(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((2, 16, 16, 3), np.uint16), photometric="rgb", volumetric=True, tile=(2, 16, 16)
+    )
+    with pytest.raises(FeaturespaceError, match=r"a\.tif .*\(2, 16, 16, 3\); save it as RGB with 8 or 16 bit"):
+        read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
 def test_the_first_frame_is_used(tmp_path, suffix):
     FRAMES[1].save(tmp_path / f"a.{suffix}", save_all=True, append_images=FRAMES[2:])
