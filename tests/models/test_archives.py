@@ -218,6 +218,37 @@ def bombs(tmp_path, entries):
     return ["zip.pt", "liar.pt", "view.pt", "legacy.pt", "x.safetensors", "y.safetensors"]
 
 
+def test_what_declares_to_unpack_to_too_much_is_refused(tmp_path, entries):
+    path = write(tmp_path / "x.pt", entries, zipfile.ZIP_DEFLATED)
+    path.write_bytes(changed_directory(path.read_bytes(), b"good/data/0", offset=24, value=0xFFFFFFF0))
+    message = (
+        r"made to do harm: it declares 4,294,9\d\d,\d\d\d bytes in a file of \d,\d\d\d; take it from its source again"
+    )
+    with pytest.raises(FeaturespaceError, match=message):
+        read_tensors(path)
+
+
+def test_what_unpacks_to_more_than_memory_is_refused(tmp_path, entries, monkeypatch):
+    path = write(tmp_path / "x.pt", entries, zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Little", (), {"available": 1000}))
+    message = r"x\.pt unpacks to 0\.0 GiB, and 0\.0 GiB of memory are free; save it without compression"
+    with pytest.raises(FeaturespaceError, match=message):
+        read_tensors(path)
+
+
+def test_a_tar_archive_that_is_cut_off_says_what_of_it_can_be_read(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_bytes(bytes(2000))  # four blocks, behind one of the header
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in "ab":
+            archive.add(tmp_path / name, name)
+    whole = (tmp_path / "x.tar").read_bytes()
+    for length, held in ((3 * 512, "a"), (512, "nothing that can be read")):
+        (tmp_path / "x.tar").write_bytes(whole[:length])
+        with pytest.raises(FeaturespaceError, match=rf"is a tar archive \(holding {held}\).*unpack it with tar -xf"):
+            read_tensors(tmp_path / "x.tar")
+
+
 READ_ALL = """
 import resource, sys, time
 from featurespace.errors import FeaturespaceError

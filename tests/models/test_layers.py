@@ -144,6 +144,18 @@ def test_a_network_without_stages_says_which_parts_it_has():
         select_layers(backbone("torchvision/vit_b_32"), "stages", images(224))
     with pytest.raises(FeaturespaceError, match="Sequential has no stages .* its parts are 1"):
         select_layers(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), "blocks", images(8))
+    with pytest.raises(FeaturespaceError, match="crossvit_tiny_240 has no stages .* its parts are patch_embed, blocks"):
+        select_layers(backbone("crossvit_tiny_240"), "stages", images(240))  # whose tensors are no module's output
+
+
+def test_a_network_whose_stages_cannot_be_had_says_which_parts_it_has():
+    class Planned(nn.Sequential):
+        def forward_intermediates(self, x, **options):
+            raise NotImplementedError
+
+    network = Planned(nn.Conv2d(3, 4, 3), nn.Flatten())
+    with pytest.raises(FeaturespaceError, match="Planned has no stages .* name layers instead: its parts are 0, and"):
+        select_layers(network, "stages", images(8))
 
 
 def test_calls_are_traced_in_order_with_all_shapes():

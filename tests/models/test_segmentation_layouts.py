@@ -1,5 +1,6 @@
 """Segmentation networks: their encoder as a timm network, and by name the decoder too."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -142,6 +143,13 @@ def test_deeplab_s_wider_convolutions_are_said(tmp_path):
 def test_unknown_segmentation_networks(text, message):
     with pytest.raises(FeaturespaceError, match=message):
         load(text)
+
+
+def test_without_its_package_a_segmentation_network_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    message = r"smp/Unet-resnet18 needs segmentation-models-pytorch, which is not installed; run: .*\[train\]"
+    with pytest.raises(FeaturespaceError, match=message):
+        load("smp/Unet-resnet18@random")
 
 
 def test_a_segmentation_network_takes_no_classifier():

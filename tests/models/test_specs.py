@@ -4,8 +4,14 @@ import sys
 
 import pytest
 
+from featurespace import models
 from featurespace.errors import FeaturespaceError
 from featurespace.models import parse_model_spec, parse_model_specs
+
+
+def test_a_name_that_is_not_exported_is_said():
+    with pytest.raises(AttributeError, match="module 'featurespace.models' has no attribute 'load_modell'"):
+        models.load_modell  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def hostile(marker):
         "object array": np.array([Calls(exec, code)], dtype=object),
         "harmless object array": np.array([None, 1], dtype=object),
         "record": np.zeros(2, dtype=[("a", "O")]),
+        "harmless record": np.zeros(2, dtype=[("a", "f4")]),
         "partial": Calls(Calls, exec, code),
     }
 
@@ -160,6 +161,14 @@ def test_hostile_files_are_refused_and_nothing_runs(tmp_path, zipped, name):
     assert not marker.exists()
 
 
+class Restored(np.ndarray):
+    """Pickled, it is an array of two numbers that comes out of what it is told."""
+
+    def __reduce__(self):
+        function, arguments, _ = super().__reduce__()
+        return function, (np.ndarray, *arguments[1:]), (1, (2,), np.dtype("f8"), False, [1.0, 2.0])
+
+
 @pytest.mark.parametrize(
     ("value", "needs"),
     [
@@ -167,6 +176,9 @@ def test_hostile_files_are_refused_and_nothing_runs(tmp_path, zipped, name):
         (torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
         (omegaconf.OmegaConf.create({"lr": 1}), "omegaconf"),
         (np.array([None], dtype=object), "numpy.dtype-of-objects"),
+        (np.zeros(2, [("a", "f4")]), "numpy.dtype-of-records"),
+        (np.zeros(2).view(Restored), "numpy.ndarray-of-objects"),
+        (Calls(np._core.multiarray.scalar, np.dtype("f8"), b"short"), "numpy.scalar-of-objects"),
     ],
 )
 @BOTH
