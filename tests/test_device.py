@@ -47,3 +47,10 @@ def test_an_unknown_device_names_the_known_ones():
 def test_an_apple_gpu_that_is_not_there_is_said():
     with pytest.raises(FeaturespaceError, match="no Apple GPU"):
         device.resolve_device("mps")
+
+
+def test_a_gpu_that_is_not_there_is_said_with_how_many_there_are():
+    with pytest.raises(
+        FeaturespaceError, match=r"device 'cuda:99': this machine has \d+ CUDA devices; use auto or cpu"
+    ):
+        device.resolve_device("cuda:99")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,16 @@ import pandas as pd
 import pytest
 
 from featurespace import distributed
+from featurespace.errors import FeaturespaceError
 
 SCRIPT = """
 import sys
 import featurespace as fs
 from featurespace.tables import streamed
 streamed.AT_ONCE, streamed.CHUNK = 10, 16
-before, after, bright, dark, out, *passing = sys.argv[1:]
+before, after, bright, dark, out, *passing = sys.argv[1:]  # passing: the size of a batch
 fs.analyze([f"before=test_resnet@{before}", f"after=test_resnet@{after}"], [f"bright={bright}", f"dark={dark}"], out,
-           image_size=32, batch_size=20, only=("similarity",) if passing else ("similarity", "gap"), measures=(), layers="stages",
+           image_size=32, batch_size=int(passing[0]) if passing else 20, only=("similarity",) if passing else ("similarity", "gap"), measures=(), layers="stages",
            device="cpu", store=not passing)
 """
 
@@ -75,13 +77,16 @@ def test_the_tables_are_equal_but_for_the_order_of_summation(both):
 
 
 @pytest.mark.slow
-def test_cka_in_passing_is_that_of_kept_features(both, tmp_path, checkpoints, two_domains):
+@pytest.mark.parametrize(
+    "batch, tolerance", [(20, 1e-9), (100, 1e-4)], ids=["batches", "a batch for one process alone"]
+)
+def test_cka_in_passing_is_that_of_kept_features(both, tmp_path, checkpoints, two_domains, batch, tolerance):
     job = both[0].parent / "job.py"
-    code, _, err = finished(torchrun(2, job, *checkpoints, *two_domains, tmp_path / "run", "passing"))
+    code, _, err = finished(torchrun(2, job, *checkpoints, *two_domains, tmp_path / "run", batch))
     assert code == 0, err
     tables = [pd.read_parquet(run / "tables/similarity.parquet").query("metric == 'cka_debiased'").reset_index(drop=True)
               for run in (both[0], tmp_path / "run")]  # fmt: skip
-    pd.testing.assert_frame_equal(*tables, rtol=1e-9, atol=1e-12)
+    pd.testing.assert_frame_equal(*tables, rtol=tolerance, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -143,3 +148,44 @@ def test_a_count_of_one_process_is_not_taken_for_that_of_all(monkeypatch, size, 
     monkeypatch.setenv("WORLD_SIZE", size)
     monkeypatch.setenv("RANK", rank)
     assert distributed.share() == expected
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    """This process as the second of two."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_process_that_finds_no_other_says_so(second_of_two, monkeypatch):
+    monkeypatch.setattr(distributed, "WAIT", timedelta(seconds=0.2))
+    message = r"process 2 of 2 has lost the others \(.+\): one was ended, .*give the same command again to go on"
+    with pytest.raises(FeaturespaceError, match=message), distributed.processes():
+        pass
+
+
+@pytest.mark.parametrize("rank, own, other, error", [
+    (0, "own", None, "^own$"), (0, None, "other", "^other$"), (0, "own", "other", "^own$"),
+    (1, "own", None, "^own$"), (1, None, "other", "^other$"), (1, "own", "other", "^other$"),
+])  # fmt: skip
+def test_what_one_process_cannot_do_ends_all_and_the_first_tells_it(
+    second_of_two, monkeypatch, rank, own, other, error
+):
+    def make():
+        if own:
+            raise FeaturespaceError(own)
+
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setattr(distributed, "gathered", lambda text: [text, other] if rank == 0 else [other, text])
+    with pytest.raises(FeaturespaceError, match=error) as told:
+        distributed.together(make)
+    assert isinstance(told.value, distributed.Elsewhere) == (rank == 1)  # which the command line passes over in silence
+
+
+def test_what_all_processes_can_do_is_each_one_s_own(second_of_two, monkeypatch):
+    monkeypatch.setattr(distributed, "gathered", lambda text: [None, text])
+    assert distributed.together(lambda: 7) == 7

@@ -1,5 +1,8 @@
+import shutil
+
 import numpy as np
 import pytest
+import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -44,6 +47,18 @@ def test_names_that_are_not_there_are_said(small_run, tmp_path):
             call()
     with pytest.raises(FeaturespaceError, match="holds no run"):
         fs.load(tmp_path)
+
+
+def test_a_table_of_features_is_no_network(small_run, tmp_path):
+    shutil.copytree(small_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("features", "figures"))
+    np.savez(tmp_path / "radiomics.npz", features=np.zeros((72, 3)))
+    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    config["models"].append(f"radiomics={tmp_path / 'radiomics.npz'}")
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(
+        FeaturespaceError, match="model 'radiomics' is a table of features; there is no network to build"
+    ):
+        fs.load(tmp_path / "run").model("radiomics")
 
 
 def test_other_weights_in_the_file_of_a_model_are_noticed(small_run, monkeypatch):

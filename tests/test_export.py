@@ -1,3 +1,6 @@
+import shutil
+import sys
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet
@@ -110,9 +113,20 @@ def test_a_run_without_features(tmp_path):
         fs.export(tmp_path)
 
 
-def test_unfinished_features_are_not_left_out_in_silence(features, tmp_path):
-    import shutil
+def test_what_is_not_there_to_export_says_what_makes_it(features, tmp_path, monkeypatch):
+    shutil.copytree(features[2].path, tmp_path / "r", ignore=shutil.ignore_patterns("features"))
+    with pytest.raises(
+        FeaturespaceError, match="r holds no finished features; `featurespace extract` or `analyze` with"
+    ):
+        fs.export(tmp_path / "r")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(
+        FeaturespaceError, match=r"HDF5 needs h5py: pip install 'featurespace\[hdf5\]'; or export parquet"
+    ):
+        fs.export(features[2], form="hdf5", out=tmp_path)
 
+
+def test_unfinished_features_are_not_left_out_in_silence(features, tmp_path):
     shutil.copytree(features[2].path, tmp_path / "r")
     (next((tmp_path / "r").glob("features/b/dark/manifest.json"))).write_text("{}")
     with pytest.raises(FeaturespaceError, match="features of b on dark in .* are unfinished or damaged"):

@@ -59,6 +59,15 @@ def test_images_that_cannot_be_read_are_left_out_and_named(two_domains, given, t
     assert any(each.startswith("skipped: ") and "4.png" in each for each in progress.messages)
 
 
+def test_a_data_set_of_which_nothing_can_be_read_is_refused_with_the_first_reason(given, tmp_path):
+    (tmp_path / "images").mkdir()
+    for index in range(6):
+        (tmp_path / "images" / f"{index}.png").write_bytes(b"broken")
+    message = r"data set 'x': none of its images can be read; the first: .*0\.png is not an image that can be read"
+    with pytest.raises(FeaturespaceError, match=message):
+        fs.analyze(given[0], [f"x={tmp_path / 'images'}"], tmp_path / "run", store=False, control=False, **OPTIONS)
+
+
 def test_what_needs_features_is_refused():
     with pytest.raises(FeaturespaceError, match="store: no features are kept, and probe needs them"):
         make_config(models=("a", "b"), data=("x=y",), store=False, only=("similarity", "probe"))

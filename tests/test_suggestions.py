@@ -59,6 +59,7 @@ def said(*arguments):
         ("leakage x={o}/imges", "/images?"),
         ("train finetune {o}/ft.yaml --set task=multclass", "did you mean 'multiclass'"),
         ("train finetune {o}/ft.yaml --set optimzer=sgd", "did you mean 'optimizer'?"),
+        ("train finetune {o}/ft.yaml --set data=[", "error: --set 'data=[': the value is no YAML ("),
         ("train finetune {o}/f.yaml", "/ft.yaml?"),
     ],
 )

@@ -113,7 +113,7 @@ class RayPool:
             try:
                 reason = self.ray.get(answer, timeout=START_SECONDS)
             except self.ray.exceptions.RayError as error:
-                reason = str(error).strip().splitlines()[-1]
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             if reason:
                 raise FeaturespaceError(
                     f"node {name} cannot work on this study: {reason}; all nodes need one folder of the study that they "

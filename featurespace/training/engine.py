@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -107,10 +108,8 @@ def fit(module: TrainingModule, batches: Batches, config: TrainingConfig, curves
             num_sanity_val_steps=0, use_distributed_sampler=False, sync_batchnorm=several and not _on_cpu(config),
         )  # fmt: skip
         # What batches draw must not depend on what was drawn before, nor change what is drawn after.
-        with torch.random.fork_rng(), _plain_memory_errors(config):
+        with torch.random.fork_rng(), _plain_memory_errors(config), _plain_interrupts():
             trainer.fit(module, batches, ckpt_path=state if state.exists() else None, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
 
 
 def process_rank() -> int:
@@ -174,6 +173,19 @@ def _plain_memory_errors(config: TrainingConfig) -> Iterator[None]:
             f"of {config.batch_size} stays, in more parts), or use precision bf16 (now {config.precision}), a smaller "
             f"image_size or another model ({text.splitlines()[0][:200] if text else 'no further message'})"
         ) from error
+
+
+@contextmanager
+def _plain_interrupts() -> Iterator[None]:
+    """Let an interrupt be a KeyboardInterrupt; Lightning ends the program instead, and has all later ones ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from report.made_run import made_run
 
+from featurespace.errors import FeaturespaceError
 from featurespace.report.write import write_report
 
 
@@ -72,6 +73,15 @@ def test_hostile_names_are_escaped(tmp_path, small_run):
     files.write_json(run.path / "summary.json", summary)
     write_report(run)
     assert "<script>alert" not in run.report.read_text() and "&lt;script&gt;alert" in run.report.read_text()
+
+
+def test_a_figure_that_is_missing_says_what_draws_it_again(tmp_path):
+    run = made_run(tmp_path / "run")
+    run.figure_path("cka_heatmap_ct").unlink()
+    with pytest.raises(
+        FeaturespaceError, match=rf"cka_heatmap_ct\.png is missing; `featurespace figures {run.path}` draws it"
+    ):
+        write_report(run)
 
 
 def test_sentences_on_single_pairs_of_many_open_behind_a_line(tmp_path):

@@ -1,8 +1,14 @@
+import re
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
 import pytest
 import yaml
 
 from featurespace.errors import FeaturespaceError
 from featurespace.studies.cells import make_cells
+from featurespace.studies.gathering import gathered
+from featurespace.studies.running import run_cells
 from featurespace.studies.settings import StudyConfig
 from featurespace.studying import chosen_cells
 from featurespace.yaml_files import checked
@@ -90,6 +96,20 @@ def test_a_manifest_counts_by_its_content(make, two_domains, tmp_path):
     }
 
 
+def test_a_cell_whose_process_is_killed_says_what_to_do(make):
+    class Killed:
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+    message = (
+        "the process of pretrain-bright ended without a word; .*fewer --jobs or a smaller batch_size, and run the same"
+    )
+    with pytest.raises(FeaturespaceError, match=message):
+        run_cells(make_cells(make()), pool=Killed(), told=lambda *_: None)
+
+
 def test_only_takes_the_parents_along(make):
     cells = make_cells(make())
     chosen = chosen_cells(cells, ["dark-other-*"])
@@ -138,3 +158,18 @@ def test_only_takes_the_parents_along(make):
 def test_bad_grids_are_refused_before_the_first_cell(make, changes, message):
     with pytest.raises(FeaturespaceError, match=message):
         make_cells(make(*changes))
+
+
+@pytest.mark.parametrize(
+    "content, reason", [(None, "No such file"), (b"", "No columns"), (b"metric\n\xff", "can't decode")]
+)
+def test_a_table_of_a_cell_that_cannot_be_read_is_named(make, content, reason):
+    cell = make_cells(make())[-1]
+    file = cell.training / "runs.csv"
+    if content is not None:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+    with pytest.raises(
+        FeaturespaceError, match=rf"{re.escape(str(file))} cannot be read \(.*{reason}.*\); run the same study"
+    ):
+        gathered([cell])

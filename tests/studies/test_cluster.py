@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ import featurespace as fs
 from featurespace.errors import FeaturespaceError
 from featurespace.studies import ledger
 from featurespace.studies.cells import make_cells
+from featurespace.studies.cluster import RayPool
 from featurespace.studying import read_study
 
 TRAINING = "defaults={image_size: 32, batch_size: 8, loggers: [], epochs: 10, threads: 1, save_minutes: 0}"
@@ -39,10 +41,64 @@ def test_without_ray_the_extra_is_named(file, monkeypatch):
         fs.study(read_study(file), on="ray")
 
 
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_named(file):
+def test_a_cluster_that_is_not_there_is_named(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())  # nobody listens there, so Ray is never asked
     with pytest.raises(FeaturespaceError, match="no Ray cluster answers at 127.0.0.1:1 "):
         fs.study(read_study(file), on="ray=127.0.0.1:1")
+
+
+class TwoNodes:
+    """What `RayPool` asks of Ray: two nodes, of which the second answers with a reason or an error."""
+
+    running = False
+    exceptions = SimpleNamespace(RayError=OSError)
+
+    def __init__(self, answer=""):
+        self.answer = answer
+
+    def init(self, **_):
+        self.running = True
+
+    def shutdown(self):
+        self.running = False
+
+    def nodes(self):
+        return [
+            {
+                "Alive": alive,
+                "NodeID": f"{place:056x}",
+                "NodeManagerAddress": f"10.0.0.{place}",
+                "Resources": {"CPU": 4.0},
+            }
+            for place, alive in ((1, True), (2, True), (3, False))
+        ]
+
+    def remote(self, **_):
+        def probe(function):
+            return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=lambda path: options))
+
+        return probe
+
+    def get(self, answer, timeout):
+        if answer["scheduling_strategy"].node_id.endswith("1"):
+            return ""
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("changes, answer, message", [
+    (["gpus=1"], "", r"no node has the 1 CPU and 1 GPU that a cell asks for \(10.0.0.1: 4 CPU, 0 GPU; 10.0.0.2: 4 CPU, 0 GPU\); change"),
+    ([], "it does not see /a/study.yaml", "node 10.0.0.2 cannot work on this study: it does not see /a/study.yaml; all nodes need"),
+    ([], OSError("\nlost\nno Python"), "node 10.0.0.2 cannot work on this study: no Python; all nodes need one folder"),
+    ([], OSError(), "node 10.0.0.2 cannot work on this study: OSError; all nodes need one folder"),
+])  # fmt: skip
+def test_nodes_that_cannot_work_on_a_study_are_named(file, monkeypatch, changes, answer, message):
+    pytest.importorskip("ray.util.scheduling_strategies")
+    monkeypatch.setitem(sys.modules, "ray", TwoNodes(answer))
+    with pytest.raises(FeaturespaceError, match=message), RayPool(read_study(file, changes)):
+        pass
+    assert not sys.modules["ray"].running
 
 
 @pytest.mark.slow

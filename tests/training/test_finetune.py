@@ -1,4 +1,6 @@
 import json
+import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -214,6 +216,20 @@ def test_a_killed_training_ends_with_the_same_weights_and_results(tmp_path, two_
     if test_with == 2:
         short = finetune(config(tmp_path, manifest, out=tmp_path / "last", **options | {"test_with": "last"}))
         assert weights(short) != weights(expected / "checkpoint.safetensors")
+
+
+@pytest.mark.parametrize("number, ends", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_a_training_and_later_ones_count_too(tmp_path, two_domains, number, ends):
+    class Pressed(Progress):
+        @contextmanager
+        def bar(self, description, total, unit):
+            yield lambda count: description == "decode images" or signal.raise_signal(number)
+
+    training, handler = config(tmp_path, two_domains[0], epochs=1), signal.getsignal(number)
+    with pytest.raises(ends):
+        finetune(training, progress=Pressed())
+    assert signal.getsignal(number) is handler
+    assert finetune(training).exists()
 
 
 def test_fractions_are_nested_stratified_and_by_group():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from oracles import training as oracle
 
+from featurespace.training.module import TrainingModule
 from featurespace.training.optimizers import build_optimizer, parameter_groups, schedule
 from featurespace.training.settings import TrainingConfig
 
@@ -106,3 +107,8 @@ def test_adamw_is_torchs_with_these_betas(rng, betas):
             optimizer.step()
         found.append(module.weight.detach())
     assert torch.equal(found[0], found[1]) and not torch.allclose(found[0], found[2])
+
+
+def test_a_training_says_its_own_loss():
+    with pytest.raises(NotImplementedError):
+        TrainingModule.loss(None, None, None)
