@@ -73,7 +73,7 @@ def _others() -> Iterator[None]:
 
 
 def total(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the sums of the processes' arrays, in the order of their ranks on every process."""
+    """Return the sums of the processes' arrays, the same on every process; the arrays themselves may be overwritten."""
     if size() == 1:
         return list(arrays)
     import numpy as np

@@ -50,8 +50,8 @@ class TileSums:
 
     def hsic(self, sizes: np.ndarray) -> Iterator[tuple[tuple[Column, Column], BlockHSIC]]:
         """Yield each two columns with their HSIC, of the images of all processes, of which each block holds so many."""
-        nothing = [Moments.zero(self.left, self.right, np.empty(0))] * BLOCKS
-        own = [each.to_numpy() for each in self.sums] or nothing
+        own = [each.to_numpy() for each in self.sums]
+        own = own or [Moments.zero(self.left, self.right, np.empty(0)) for _ in range(BLOCKS)]  # summed up in place
         blocks = [Moments(*distributed.total(each)) for each in own]
         whole = Moments(*(sum(each[1:], 1 * each[0]) for each in zip(*blocks)))
         n = int(sizes.sum())

@@ -218,3 +218,20 @@ def test_what_is_sampled_is_in_a_table_and_said(stores, monkeypatch):
     layers = pd.DataFrame({"model": ["first"], "layer": ["l4"], "depth": [0], "role": ["model"], "arm": [None]})
     row = verdicts_table({"layers": layers, "sampling": table}).iloc[0]
     assert verdict_sentence(row).endswith(": probes 300 (table sampling).")
+
+
+def test_a_process_without_images_changes_no_sum(rng, monkeypatch):
+    columns = [("model", layer, "") for layer in "ab"]
+    features, block = rng.normal(size=(40, 6)), np.arange(40) % 5
+    whole, none = (tiles.TileSums(columns, columns, dict.fromkeys(columns, 3)) for _ in range(2))
+    whole.add(features, features, block)
+    sizes = np.bincount(block, minlength=tiles.BLOCKS)
+    expected, others = list(whole.hsic(sizes)), iter(whole.sums)
+
+    def total(arrays):  # as the library does it, in place
+        return [np.add(own, more, out=own) for own, more in zip(arrays, next(others))]
+
+    monkeypatch.setattr(tiles.distributed, "total", total)
+    for (columns_of, one), (same, other) in zip(expected, none.hsic(sizes), strict=True):
+        assert columns_of == same and one.value == other.value
+        np.testing.assert_array_equal(one.without, other.without)
