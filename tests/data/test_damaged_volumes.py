@@ -251,3 +251,19 @@ def test_a_frame_of_another_shape_than_its_header_says_is_a_bad_image(tmp_path):
     assert "cannot be read" in used(path)
     with pytest.raises(FeaturespaceError, match="a.dcm cannot be read"):
         read_volume(path)
+
+
+def test_pixels_without_extent_are_a_singular_geometry(tmp_path):
+    path = write_slice(tmp_path / "a.dcm", np.zeros((6, 5), np.int16), PixelSpacing=[1e-20, 1e-20])
+    assert "1 series whose geometry is singular are left out" in used(path)
+
+
+def test_a_damaged_volume_is_told_where_slices_are_chosen_by_what_they_show(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for name in ("whole", "cut"):
+        nifti(tmp_path / "scans" / f"{name}.nii.gz", (32, 32, 8))
+    cut = tmp_path / "scans" / "cut.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:5000])
+    (tmp_path / "x.yaml").write_text("path: scans\nfilled: 0.01\n")
+    data = open_data(f"x={tmp_path / 'x.yaml'}")
+    assert len(data) == 8 and "1 volumes cannot be read (EOFError)" in data.notes
