@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from featurespace.data.dicom_series import scans_of
 from featurespace.data.folders import walk
 from featurespace.data.nifti import NIFTI, array_scans, nifti_scans
 from featurespace.data.scans import NotUsed, Scan, reason
+from featurespace.errors import FeaturespaceError
 
 PIECE = 256  # files whose headers a process reads before it hands them over
 
@@ -61,7 +63,13 @@ def _headers(folder: str, relatives: list[str], processes: int) -> Iterator[tupl
         if processes > 1 and len(pieces) > 1:
             context = multiprocessing.get_context("spawn")  # a copy of a process with threads may stand still
             pool = stack.enter_context(ProcessPoolExecutor(min(processes, len(pieces)), mp_context=context))
-            yield from pool.map(_read, folders, pieces)
+            try:
+                yield from pool.map(_read, folders, pieces)
+            except BrokenProcessPool as error:
+                raise FeaturespaceError(
+                    f"a process that read headers below {folder} ended without a word; it may have been out of memory: "
+                    "free some, and give the same command again"
+                ) from error
         else:
             yield from map(_read, folders, pieces)
 

@@ -92,6 +92,25 @@ def test_several_processes_find_what_one_finds(archive, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(pd.read_parquet(one), pd.read_parquet(several))
 
 
+@pytest.mark.slow  # interpreters start
+def test_a_process_that_is_killed_is_told(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(volume_files, "PIECE", 1)
+    start = volume_files.ProcessPoolExecutor.map
+
+    def killed(pool, *arguments):
+        answers = start(pool, *arguments)
+        for process in list(pool._processes.values()):
+            process.kill()
+        return answers
+
+    monkeypatch.setattr(volume_files.ProcessPoolExecutor, "map", killed)
+    with pytest.raises(
+        fs.FeaturespaceError, match="a process that read headers below .* ended without a word; .* same command again"
+    ):
+        fs.index(f"x={archive}", tmp_path / "x.parquet", processes=2)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
 @pytest.mark.parametrize("change, match", [
     (lambda file: file.write_bytes(file.read_bytes() + b"0"), r"001\.dcm has changed since the index was written; write .*again: feat"),
     (lambda file: os.utime(file, ns=(0, 0)), r"001\.dcm has changed since the index was written"),
