@@ -9,6 +9,7 @@ import pytest
 import featurespace as fs
 from featurespace.errors import FeaturespaceError
 from featurespace.features import extract as extraction
+from featurespace.features.table import read_feature_table
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,33 @@ def test_one_parquet_holds_every_vector(features, tmp_path):
     assert wanted["id"].tolist() == store.samples["id"].tolist()
     assert wanted["label"].tolist() == store.samples["label"].tolist()
     assert len(table) == sum(len(store[layer]) for store in run.stores() for layer in store)
+
+
+def test_what_was_exported_is_a_table_of_features(features, tmp_path):
+    run = features[2]
+    (file,) = fs.export(run, out=tmp_path / "one", models=["b"], data=["dark"], layers=["pooled"])
+    table = read_feature_table("t", str(file), file)
+    np.testing.assert_array_equal(table.values, run.features("b", "dark")["pooled"])
+    assert table.ids == pd.read_parquet(file)["id"].tolist() and table.notes == (
+        f"uses the {table.values.shape[1]} values of column vector as features",
+    )
+    (file,) = fs.export(run, out=tmp_path / "all", data=["dark"])
+    with pytest.raises(
+        FeaturespaceError,
+        match=r"holds \d+ (model|layer)s \(.*\); a table of features has one: .*export .* --(model|layer) ",
+    ):
+        read_feature_table("t", str(file), file)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [([[1.0, 2.0], [3.0]], "vectors have 1 to 2 values"), ([["a"], ["b"]], "something else than lists of numbers"),
+     ([[1.0], [float("nan")]], "1 of 2 rows hold NaN"), ([[], []], "expected .images, features.")],
+)  # fmt: skip
+def test_vectors_that_are_none(tmp_path, vectors, message):
+    pd.DataFrame({"id": ["a", "b"], "vector": vectors}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(FeaturespaceError, match=message):
+        read_feature_table("t", "t.parquet", tmp_path / "t.parquet")
 
 
 def test_csv_keeps_every_bit_and_hdf5_too(features, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from featurespace.progress import shortened
 LAYER = "features"
 ID_COLUMNS = ("id", "path")
 KNOWN_COLUMNS = frozenset({"id", "path", "label", "group", "split", "domain"})
+VECTOR = "vector"
 LIKE_IDS = frozenset({"image_id", "imageid", "image", "filename", "file_name", "file", "name", "index", "ids"})
 VERSION = 2  # of how values are stored
 # Shares of a column's mean deviation: the rounding that is let pass, and of its median: what is no more than rounding.
@@ -50,7 +51,8 @@ class FeatureTable:
 def read_feature_table(label: str, spec: str, path: Path) -> FeatureTable:
     """Read features from ``.npz`` (``features`` and, where given, ``id``), ``.csv`` or ``.parquet``.
 
-    In a table every column of numbers or truth values with a name is a feature, but id, path, label, group, split and
+    A Parquet file of `featurespace export` with one model and layer is read, too: ``id`` and ``vector``, a list a row.
+    In another table every column of numbers or truth values with a name is a feature, but id, path, label, group, split and
     domain (in any case); ``notes`` names them, and what else there is. A column that float32 cannot hold beside a large
     offset is stored less its median.
     """
@@ -191,6 +193,8 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str], tup
 
 def _read_columns(path: Path) -> tuple[np.ndarray, pd.Series | None, list[str], tuple[str, ...]]:
     table = read_table(path, text=ID_COLUMNS)
+    if VECTOR in table.columns and table[VECTOR].dtype == object:
+        return _read_vectors(path, table)
     known = [name for name in table.columns if name.lower() in KNOWN_COLUMNS]
     candidates = [name for name in table.columns if name not in known]
     # A column without a name is the row number that pandas writes.
@@ -210,6 +214,31 @@ def _read_columns(path: Path) -> tuple[np.ndarray, pd.Series | None, list[str], 
     for name in numeric:
         _refuse_large_whole_numbers(path, table[[name]].to_numpy(), [name])
     return table[numeric].to_numpy(np.float64), ids, numeric, tuple(notes)
+
+
+def _read_vectors(path: Path, table: pd.DataFrame) -> tuple[np.ndarray, pd.Series | None, list[str], tuple[str, ...]]:
+    """Return the vectors of one model and layer, as `featurespace export` writes them."""
+    for name in ("model", "layer"):
+        several = table[name].unique().tolist() if name in table.columns else []
+        if len(several) > 1:
+            raise FeaturespaceError(
+                f"{path} holds {len(several)} {name}s ({shortened(several)}); a table of features has one: "
+                f"`featurespace export ... --{name} {several[-1]}` writes it"
+            )
+    lengths = table[VECTOR].map(np.size)
+    if lengths.nunique() != 1:
+        raise FeaturespaceError(
+            f"{path}: vectors have {lengths.min()} to {lengths.max()} values; all need the same number"
+        )
+    try:
+        values = np.array(table[VECTOR].tolist(), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FeaturespaceError(
+            f"{path}: column {VECTOR} holds something else than lists of numbers ({error})"
+        ) from None
+    ids = next((table[name] for name in ID_COLUMNS if name in table.columns), None)
+    notes = [f"uses the {counted(values.shape[1], 'value')} of column {VECTOR} as features"]
+    return values, ids, [], tuple(notes if ids is not None else [_by_order(list(table.columns)), *notes])
 
 
 def _by_order(names: list[str]) -> str:
