@@ -21,6 +21,7 @@ MIN_LAYERS = 5
 """Fewer layers have no rank correlation worth the name."""
 ALPHA = 0.05
 PAIR = ["data", "model_a", "model_b"]
+PLACE = [*PAIR, "layer_a", "layer_b"]
 
 
 def verdicts_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -127,60 +128,55 @@ def _wide_probes(probe: pd.DataFrame, layers: pd.DataFrame) -> Iterator[dict]:
             yield _verdict("wide_interval", "probe", row, half.max(), HALF_WIDTH, metric="accuracy", **needed)
 
 
-def _disagree(similarity: pd.DataFrame) -> Iterator[dict]:
-    for _, pair in similarity.groupby(PAIR, sort=False):
-        by_metric = {name: rows.set_index(["layer_a", "layer_b"]) for name, rows in pair.groupby("metric", sort=False)}
-        reference = by_metric.pop("cka_debiased", None)
-        for metric, other in by_metric.items():
-            if reference is None or metric.startswith("cka"):
-                continue
-            places = reference.index.intersection(other.index, sort=False)
-            first, second = (each.loc[places, "value"].to_numpy() for each in (reference, other))
+def _disagree(similarity: pd.DataFrame) -> list[dict]:
+    reference = similarity[similarity["metric"] == "cka_debiased"]
+    order = {pair: place for place, pair in enumerate(dict.fromkeys(zip(*(reference[name] for name in PAIR))))}
+    found = []
+    for metric in dict.fromkeys(similarity["metric"]):
+        if metric.startswith("cka"):
+            continue
+        other = similarity.loc[similarity["metric"] == metric, [*PLACE, "value"]]
+        both = reference.merge(other, on=PLACE, suffixes=("", "_other"))
+        for pair, rows in both.groupby(PAIR, sort=False):
+            first, second = rows["value"].to_numpy(float), rows["value_other"].to_numpy(float)
             second = -second if metric.endswith(("_distance", "_angle")) else second
-            if len(places) < MIN_LAYERS or np.ptp(first) == 0 or np.ptp(second) == 0:
+            if len(rows) < MIN_LAYERS or np.ptp(first) == 0 or np.ptp(second) == 0:
                 continue
             rho = float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
             if rho < AGREEMENT:
-                least = other.loc[[places[second.argmin()]]].reset_index().iloc[0]
-                yield _verdict("measures_disagree", "similarity", least, rho, AGREEMENT, metric=metric, n=len(places))
+                least, more = rows.iloc[second.argmin()], {"metric": metric, "n": len(rows)}
+                found.append((order[pair], _verdict("measures_disagree", "similarity", least, rho, AGREEMENT, **more)))
+    return [verdict for _, verdict in sorted(found, key=lambda each: each[0])]
 
 
 def _groups_raise(similarity: pd.DataFrame) -> Iterator[dict]:
-    for _, pair in similarity.groupby(PAIR, sort=False):
-        values = pair.pivot_table(index=["layer_a", "layer_b"], columns="metric", values="value", sort=False)
-        if not {"cka_debiased", "cka_between_groups"} <= set(values):
-            continue
-        change = values["cka_debiased"] - values["cka_between_groups"]
-        if change.abs().max() > HALF_WIDTH:
-            layer_a, layer_b = change.abs().idxmax()
-            first = pair[(pair["layer_a"] == layer_a) & (pair["layer_b"] == layer_b)].iloc[0]
-            yield _verdict(
-                "groups_raise", "similarity", first, change[layer_a, layer_b], HALF_WIDTH, metric="cka_debiased"
-            )
+    both = similarity[similarity["metric"].isin(["cka_debiased", "cka_between_groups"])]
+    values = both.pivot_table(index=PLACE, columns="metric", values="value", sort=False)
+    if values.shape[1] < 2:
+        return
+    change = (values["cka_debiased"] - values["cka_between_groups"]).dropna().rename("change").reset_index()
+    size = change["change"].abs()
+    for _, own in size[size > HALF_WIDTH].groupby([change[name] for name in PAIR], sort=False):
+        row = change.loc[own.idxmax()]
+        yield _verdict("groups_raise", "similarity", row, row["change"], HALF_WIDTH, metric="cka_debiased")
 
 
 def _not_converged(convergence: pd.DataFrame) -> Iterator[dict]:
-    for _, pair in convergence.groupby(PAIR, sort=False):
-        parts = {part: rows.set_index(["layer_a", "layer_b"]) for part, rows in pair.groupby("part")}
-        if not {0.5, 1.0} <= set(parts):
-            continue
-        whole, half = parts[1.0], parts[0.5].reindex(parts[1.0].index)
-        moved = (whole["value"] - half["value"]).abs()
-        # halves of the same images: the variance of the move is that of the value of all; Bonferroni over the layers
-        allowed = _half(whole) * norm.isf(ALPHA / 2 / len(whole)) / norm.isf(ALPHA / 2)
-        ratio = (moved / allowed).dropna()
-        if len(ratio) and ratio.max() > 1:
-            row = whole.loc[[ratio.idxmax()]].reset_index().iloc[0]
-            limit = float(allowed[ratio.idxmax()])
-            yield _verdict(
-                "not_converged", "similarity", row, float(moved[ratio.idxmax()]), limit, metric="cka_debiased"
-            )
+    half = convergence.loc[convergence["part"] == 0.5, [*PLACE, "value"]]
+    rows = convergence[convergence["part"] == 1].merge(half, on=PLACE, suffixes=("", "_half"), how="left")
+    moved = (rows["value"] - rows["value_half"]).abs()
+    # halves of the same images: the variance of the move is that of the value of all; Bonferroni over the layers
+    layers = rows.groupby(PAIR)["value"].transform("size")
+    allowed = _half(rows) * norm.isf(ALPHA / 2 / layers) / norm.isf(ALPHA / 2)
+    rows = rows.assign(moved=moved, allowed=allowed, ratio=moved / allowed)
+    for _, pair in rows[rows["ratio"] > 1].groupby(PAIR, sort=False):
+        most = pair.loc[pair["ratio"].idxmax()]
+        yield _verdict("not_converged", "similarity", most, most["moved"], most["allowed"], metric="cka_debiased")
 
 
 def _few_images(summary: pd.DataFrame, convergence: pd.DataFrame) -> Iterator[dict]:
-    places = [*PAIR, "layer_a", "layer_b"]
-    whole = convergence[convergence["part"] == 1][[*places, "ci_high"]]
-    rows = summary[summary["unit"] == "sample"].merge(whole, on=places)
+    whole = convergence[convergence["part"] == 1][[*PLACE, "ci_high"]]
+    rows = summary[summary["unit"] == "sample"].merge(whole, on=PLACE)
     rows = rows[rows["value_without_top"] > rows["ci_high"]]
     for _, pair in rows.groupby(PAIR, sort=False):
         most = pair.loc[(pair["value_without_top"] - pair["value"]).idxmax()]
