@@ -66,10 +66,14 @@ class Plots:
         return geometry_by_depth(self._table("geometry"), self._table("layers"), metric=metric)
 
     def embedding(self, data: str, *, method: str = "umap") -> Figure:
-        """Return the last layer of each model in two dimensions."""
+        """Return the last layer of each model, of many the first ones, in two dimensions."""
         from featurespace.plots.embedding import embedding_panels
+        from featurespace.plots.many import is_many, shown_models
 
-        return embedding_panels(self._table("embedding"), self._table("embedding_quality"), data=data, method=method)
+        layers = self._table("layers")
+        models = shown_models(layers) if is_many(layers) else None
+        table, quality = self._table("embedding"), self._table("embedding_quality")
+        return embedding_panels(table, quality, data=data, method=method, models=models)
 
     def _table(self, name: str) -> pd.DataFrame:
         if name not in self._tables:

@@ -15,6 +15,7 @@ from featurespace.plots.convergence import cka_convergence
 from featurespace.plots.depth import gap_by_depth, geometry_by_depth, probe_by_depth
 from featurespace.plots.embedding import aligned_panels, embedding_panels
 from featurespace.plots.few_shot import accuracy_by_shots
+from featurespace.plots.many import is_many, shown_models
 from featurespace.plots.pairwise import pairwise_pages
 from featurespace.plots.results import convergence_bars, loss_curves, pretraining_colours, score_pages
 from featurespace.plots.similarity import corresponding_rows, heatmap_pairs, similarity_by_layer, similarity_heatmap
@@ -76,7 +77,11 @@ def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
             rows = trajectory_rows(similarity, layers, data=data)
             yield Drawn(f"trajectory_{safe_name(data)}", trajectory(similarity, layers, data=data), rows)
     if (convergence := _filled(tables, "convergence")) is not None:
-        yield Drawn("cka_convergence", cka_convergence(convergence), convergence)
+        rows = convergence
+        if is_many(layers):
+            a, b = convergence[["model_a", "model_b"]].iloc[0]
+            rows = convergence[(convergence["model_a"] == a) & (convergence["model_b"] == b)]
+        yield Drawn("cka_convergence", cka_convergence(rows), rows)
     if (probe := _filled(tables, "probe")) is not None:
         rows = probe[(probe["probe"] == "linear") & (probe["metric"] == "accuracy")]
         yield Drawn("probe_by_depth", probe_by_depth(probe, layers), rows)
@@ -94,13 +99,20 @@ def _of_features(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
             rows = weights[weights["metric"].str.startswith(name)]
             if len(rows):
                 yield Drawn(name, draw(weights, layers), rows)
+    yield from _embeddings(tables)
+
+
+def _embeddings(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawn]:
+    layers = tables["layers"]
+    models = shown_models(layers) if is_many(layers) else layers["model"].unique().tolist()
     if (aligned := _filled(tables, "aligned_embedding")) is not None:
-        yield Drawn("aligned_umap", aligned_panels(aligned, tables["embedding_quality"]), aligned)
+        figure = aligned_panels(aligned, tables["embedding_quality"], models=models)
+        yield Drawn("aligned_umap", figure, aligned[aligned["model"].isin(models)])
     if (embedding := _filled(tables, "embedding")) is not None:
         for data, method in dict.fromkeys(zip(embedding["data"], embedding["method"])):
             rows = embedding[(embedding["data"] == data) & (embedding["method"] == method)]
-            figure = embedding_panels(embedding, tables["embedding_quality"], data=data, method=method)
-            yield Drawn(f"{method}_{safe_name(data)}", figure, rows)
+            figure = embedding_panels(embedding, tables["embedding_quality"], data=data, method=method, models=models)
+            yield Drawn(f"{method}_{safe_name(data)}", figure, rows[rows["model"].isin(models)])
 
 
 def _filled(tables: Mapping[str, pd.DataFrame], name: str) -> pd.DataFrame | None:

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from featurespace.plots.many import Panel, depth_panel, heatmaps, is_many, log_norm
 from featurespace.plots.style import (
     MOST_BANDS,
     PAGE_MM,
@@ -40,9 +41,16 @@ GAP_NAMES = {"mmd2": "MMD², unbiased", "frechet_distance_corrected": "Fréchet 
 def probe_by_depth(
     table: pd.DataFrame, layers: pd.DataFrame, *, probe: str = "linear", metric: str = "accuracy"
 ) -> Figure:
-    """Draw what a probe reads from each layer, one panel a data set; dotted: raw pixels and chance."""
+    """Draw what a probe reads from each layer, one panel a data set; dotted: raw pixels and chance.
+
+    Of many models, raw pixels are a row of the heatmap, and chance stands in the title.
+    """
     rows = table[(table["probe"] == probe) & (table["metric"] == metric)]
     domains = list(dict.fromkeys(rows["data"]))
+    name = f"{PROBE_NAMES.get(metric, metric)}, {probe} probe"
+    if is_many(layers):
+        drawn = [_with_pixels(rows[rows["data"] == data], layers) for data in domains]
+        return heatmaps(drawn, label=name, apart=len(controls(layers)) + (PIXELS in set(rows["model"])))
     figure, panels = _panels(len(domains))
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
@@ -54,13 +62,26 @@ def probe_by_depth(
             )
             axes.axhspan(pixels["ci_low"].iloc[0], pixels["ci_high"].iloc[0], color="black", alpha=0.08, linewidth=0)
         axes.axhline(on_data["chance"].iloc[0], color="0.4", linestyle=(0, (1, 3)), linewidth=0.8, label="chance")
-        first = on_data.iloc[0]
-        counts = f"{first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}"
-        axes.set_title(f"{data} ({counts}{band_text(on_data, count=len(trained(layers)))})")
+        axes.set_title(f"{data} ({_probe_counts(on_data)}{band_text(on_data, count=len(trained(layers)))})")
         axes.set_ylim(0, 1)
-    panels[0, 0].set_ylabel(f"{PROBE_NAMES.get(metric, metric)}, {probe} probe")
+    panels[0, 0].set_ylabel(name)
     _finish(figure, panels, len(domains))
     return figure
+
+
+def _probe_counts(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return f"{first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}"
+
+
+def _with_pixels(rows: pd.DataFrame, layers: pd.DataFrame) -> Panel:
+    title = f"{rows['data'].iloc[0]} ({_probe_counts(rows)}, chance {rows['chance'].iloc[0]:.2f})"
+    panel = depth_panel(title, rows, layers)
+    pixels = rows.loc[rows["model"] == PIXELS, "value"]
+    if not len(pixels):
+        return panel
+    width = len(next(iter(panel.rows.values())))
+    return panel._replace(rows={**panel.rows, f"raw pixels, {PIXEL_LAYER}": np.full(width, pixels.iloc[0])})
 
 
 @styled
@@ -68,20 +89,29 @@ def gap_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "mm
     """Draw the distance between two data sets by depth, one panel a pair of data sets."""
     rows = table[table["metric"] == metric]
     pairs = list(dict.fromkeys(zip(rows["data_a"], rows["data_b"])))
+    name = GAP_NAMES.get(metric, metric)
+    if is_many(layers):
+        drawn = [depth_panel(_gap_title(own), own, layers) for _, own in rows.groupby(["data_a", "data_b"], sort=False)]
+        norm = log_norm(rows["value"].dropna()) if metric == "frechet_distance_corrected" else None
+        return heatmaps(drawn, label=name, apart=len(controls(layers)), norm=norm)
     figure, panels = _panels(len(pairs))
     for axes, (data_a, data_b) in zip(panels.flat, pairs):
         on_pair = rows[(rows["data_a"] == data_a) & (rows["data_b"] == data_b)]
         _draw_models(axes, on_pair, layers)
-        first = on_pair.iloc[0]
         if metric == "mmd2":
             axes.axhline(0, color="0.4", linewidth=0.6)
         bands = band_text(on_pair, count=len(trained(layers)))
-        axes.set_title(f"{data_a} to {data_b} (n = {first['n_a']:,} and {first['n_b']:,}{bands})")
+        axes.set_title(_gap_title(on_pair, bands))
         if metric == "frechet_distance_corrected":
             _logarithmic(axes, on_pair)
-    panels[0, 0].set_ylabel(GAP_NAMES.get(metric, metric))
+    panels[0, 0].set_ylabel(name)
     _finish(figure, panels, len(pairs))
     return figure
+
+
+def _gap_title(rows: pd.DataFrame, bands: str = "") -> str:
+    first = rows.iloc[0]
+    return f"{first['data_a']} to {first['data_b']} (n = {first['n_a']:,} and {first['n_b']:,}{bands})"
 
 
 @styled
@@ -89,13 +119,20 @@ def geometry_by_depth(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str)
     """Draw a property of each layer by depth, one panel a data set."""
     rows = table[table["metric"] == metric]
     domains = list(dict.fromkeys(rows["data"]))
+    name = GEOMETRY_NAMES.get(metric, metric.replace("_", " "))
+    if is_many(layers):
+        drawn = [
+            depth_panel(f"{data} (n = {own['n'].iloc[0]:,})", own, layers)
+            for data, own in rows.groupby("data", sort=False)
+        ]
+        return heatmaps(drawn, label=name, apart=len(controls(layers)))
     figure, panels = _panels(len(domains))
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
         _draw_models(axes, on_data, layers)
         bands = band_text(on_data, count=len(trained(layers)))
         axes.set_title(f"{data} (n = {on_data['n'].iloc[0]:,}{bands})")
-    panels[0, 0].set_ylabel(GEOMETRY_NAMES.get(metric, metric.replace("_", " ")))
+    panels[0, 0].set_ylabel(name)
     _finish(figure, panels, len(domains))
     return figure
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from featurespace.plots.many import part_of
 from featurespace.plots.style import (
     CONTROL,
     MARKERS,
@@ -26,10 +28,14 @@ METHOD_NAMES = {"umap": "UMAP", "pca": "PCA"}
 
 
 @styled
-def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, method: str = "umap") -> Figure:
-    """Draw the images of one data set as points, one panel a model, coloured by label, with trustworthiness."""
-    rows = table[(table["data"] == data) & (table["method"] == method)]
-    models = list(dict.fromkeys(rows["model"]))
+def embedding_panels(
+    table: pd.DataFrame, quality: pd.DataFrame, *, data: str, method: str = "umap", models: Sequence[str] | None = None
+) -> Figure:
+    """Draw the images of one data set as points, one panel a model, coloured by label, with trustworthiness.
+
+    ``models`` are those shown; by default all.
+    """
+    rows, models, part = _part(table[(table["data"] == data) & (table["method"] == method)], models, "embedding")
     down, across = panel_grid(len(models), across=3)
     figure = new_figure(PAGE_MM, 14 + down * (PAGE_MM / across + 4))
     panels = figure.subplots(down, across, squeeze=False)
@@ -52,17 +58,19 @@ def embedding_panels(table: pd.DataFrame, quality: pd.DataFrame, *, data: str, m
         axes.set_axis_off()
     if 0 < len(labels) <= MAX_CLASSES:
         legend_below(figure, panels[0, 0], markerscale=2.5)
-    figure.suptitle(f"{METHOD_NAMES[method]} of {data}", fontsize=8, x=0.01, ha="left")
+    figure.suptitle(f"{METHOD_NAMES[method]} of {data}{part}", fontsize=8, x=0.01, ha="left")
     return figure
 
 
 @styled
-def aligned_panels(table: pd.DataFrame, quality: pd.DataFrame) -> Figure:
+def aligned_panels(table: pd.DataFrame, quality: pd.DataFrame, *, models: Sequence[str] | None = None) -> Figure:
     """Draw the images of all data sets in one panel a model, coloured by label, a marker a data set.
 
     ``table`` is `aligned_embedding`; the same place in two panels means the same only as far as the layouts agree.
+    ``models`` are those shown; by default all.
     """
-    models, domains = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["data"]))
+    table, models, part = _part(table, models, "aligned_embedding")
+    domains = list(dict.fromkeys(table["data"]))
     down, across = panel_grid(len(models), across=3)
     figure = new_figure(PAGE_MM, 18 + down * (PAGE_MM / across + 4))
     panels = figure.subplots(down, across, squeeze=False)
@@ -84,8 +92,16 @@ def aligned_panels(table: pd.DataFrame, quality: pd.DataFrame) -> Figure:
         axes.set_axis_off()
     if len(kinds) <= MAX_CLASSES:
         legend_below(figure, panels[0, 0], markerscale=2)
-    figure.suptitle("UMAP of all data sets together, aligned over the models", fontsize=8, x=0.01, ha="left")
+    figure.suptitle(f"UMAP of all data sets together, aligned over the models{part}", fontsize=8, x=0.01, ha="left")
     return figure
+
+
+def _part(rows: pd.DataFrame, models: Sequence[str] | None, table: str) -> tuple[pd.DataFrame, list[str], str]:
+    """Return the rows of the models shown, these models, and where some are left out what the title says of it."""
+    every = list(dict.fromkeys(rows["model"]))
+    shown = every if models is None else [model for model in models if model in every]
+    part = f" ({part_of(len(shown), len(every), table)})" if len(shown) < len(every) else ""
+    return rows[rows["model"].isin(shown)], shown, part
 
 
 def _frame(axes: Axes, points: pd.DataFrame, trust: float) -> None:

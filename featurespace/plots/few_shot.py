@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from featurespace.plots.many import Panel, heatmaps, is_many
 from featurespace.plots.style import (
     MOST_BANDS,
     PAGE_MM,
@@ -28,6 +29,10 @@ def accuracy_by_shots(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str 
     """Draw what a probe on the last layer reads from few labelled images a class, one panel a data set."""
     rows = table[table["metric"] == metric]
     domains = list(dict.fromkeys(rows["data"]))
+    name = f"{metric.replace('_', ' ')}, ridge probe"
+    if is_many(layers):
+        drawn = [_panel(rows[rows["data"] == data], layers) for data in domains]
+        return heatmaps(drawn, label=name, apart=len(controls(layers)), xlabel=f"training {_unit(rows)} a class")
     down, across = panel_grid(len(domains), across=2)
     figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 14 + 56 * down)
     panels = figure.subplots(down, across, squeeze=False)
@@ -47,12 +52,23 @@ def accuracy_by_shots(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str 
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.minorticks_off()
         axes.set_ylim(0, 1)
-        unit = "groups" if (on_data["unit"] == "group").all() else "images"
-        axes.set_xlabel(f"training {unit} a class")
+        axes.set_xlabel(f"training {_unit(on_data)} a class")
         axes.set_title(f"{data} (n = {on_data['n_test'].iloc[0]:,} test images{band_text(on_data, count=count)})")
         axes.grid(axis="y", linewidth=0.3, alpha=0.5)
     for axes in list(panels.flat)[len(domains) :]:
         axes.set_axis_off()
-    panels[0, 0].set_ylabel(f"{metric.replace('_', ' ')}, ridge probe")
+    panels[0, 0].set_ylabel(name)
     legend_below(figure, panels[0, 0])
     return figure
+
+
+def _unit(rows: pd.DataFrame) -> str:
+    return "groups" if (rows["unit"] == "group").all() else "images"
+
+
+def _panel(rows: pd.DataFrame, layers: pd.DataFrame) -> Panel:
+    shots = sorted(set(rows["shots"]))
+    order = [*trained(layers), *controls(layers)]
+    values = rows.pivot(index="model", columns="shots", values="value").reindex(index=order, columns=shots)
+    title = f"{rows['data'].iloc[0]} (n = {rows['n_test'].iloc[0]:,} test images)"
+    return Panel(title, [f"{count:,}" for count in shots], dict(zip(order, values.to_numpy(float))))

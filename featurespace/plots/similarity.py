@@ -7,10 +7,12 @@ from itertools import combinations, combinations_with_replacement
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from featurespace.plots.many import Panel, heatmaps, is_many, part_of, shown_models
 from featurespace.plots.style import (
     LAYER_CHARACTERS,
     MOST_BANDS,
@@ -75,16 +77,23 @@ def similarity_heatmap(table: pd.DataFrame, layers: pd.DataFrame, *, data: str, 
     name = METRIC_NAMES.get(metric, metric)
     if image is not None:
         figure.colorbar(image, ax=panels, label=name, shrink=0.6, pad=0.01, aspect=30)
-    figure.suptitle(f"Similarity of all layers on {data} (n = {n:,} images)", fontsize=8, x=0.01, ha="left")
+    part = (
+        f": {pairs[0][0]} with {part_of(len(pairs), layers['model'].nunique(), 'similarity')}"
+        if is_many(layers)
+        else ""
+    )
+    figure.suptitle(f"Similarity of all layers on {data} (n = {n:,} images){part}", fontsize=8, x=0.01, ha="left")
     return figure
 
 
 def heatmap_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the pairs of models that a heatmap shows: each two, each with itself, and the first with its control.
 
-    Of more than four models, the first with itself and with each other one.
+    Of more than four models, the first with itself and with each other one; of many, with the first of them.
     """
     models = trained(layers)
+    if is_many(layers):
+        return [(models[0], model) for model in shown_models(layers)]
     pairs = list(combinations_with_replacement(models if len(models) <= MOST_PAIRED else models[:1], 2))
     pairs += [(models[0], model) for model in models[1:]] if len(models) > MOST_PAIRED else []
     return pairs + [(model, control) for model in models[:1] if (control := control_of(layers, model))]
@@ -115,6 +124,8 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
     """
     rows = table[table["metric"] == metric]
     domains = list(dict.fromkeys(rows["data"]))
+    if is_many(layers):
+        return _with_first(rows, layers, metric)
     down, across = panel_grid(len(domains), across=2)
     figure = new_figure(PAGE_MM if across > 1 else PAGE_MM * 0.6, 12 + 68 * down)
     panels = figure.subplots(down, across, squeeze=False, sharey=True)
@@ -146,14 +157,25 @@ def similarity_by_layer(table: pd.DataFrame, layers: pd.DataFrame, *, metric: st
     return figure
 
 
+def _with_first(rows: pd.DataFrame, layers: pd.DataFrame, metric: str) -> Figure:
+    pairs = _shown_pairs(layers)
+    names = layer_names(layers, pairs[0][0]) if _same_layers(layers) else None
+    rows = rows[rows["model_a"] == pairs[0][0]]
+    panels = [
+        Panel(f"{data} (n = {on_data['n'].iloc[0]:,})", names,
+              {b: _along(on_data, layers, a, b)["value"].to_numpy(float) for a, b in pairs})
+        for data, on_data in rows.groupby("data", sort=False)
+    ]  # fmt: skip
+    norm = None if metric == "procrustes_distance" else Normalize(0, 1)
+    label = f"{METRIC_NAMES.get(metric, metric)}, with {pairs[0][0]}"
+    return heatmaps(panels, label=label, apart=len(controls(layers)), norm=norm)
+
+
 def corresponding_rows(table: pd.DataFrame, layers: pd.DataFrame, *, metric: str = "cka_debiased") -> pd.DataFrame:
     """Return the rows that `similarity_by_layer` shows."""
     rows = table[table["metric"] == metric]
-    models = layers["model"].unique()
-    pairs = {
-        (a, b): corresponding_layers(layer_names(layers, a), layer_names(layers, b)) for a in models for b in models
-    }
-    shown = {(a, b, x, y) for a, b in _shown_pairs(layers) for x, y in pairs[a, b]}
+    names = {model: layer_names(layers, model) for model in layers["model"].unique()}
+    shown = {(a, b, x, y) for a, b in _shown_pairs(layers) for x, y in corresponding_layers(names[a], names[b])}
     return rows[[each in shown for each in zip(rows["model_a"], rows["model_b"], rows["layer_a"], rows["layer_b"])]]
 
 
@@ -167,11 +189,14 @@ def _shown_pairs(layers: pd.DataFrame) -> list[tuple[str, str]]:
     return pairs + [(models[0], control) for control in of_all]
 
 
-def _corresponding(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
-    names_a, names_b = layer_names(layers, model_a), layer_names(layers, model_b)
-    pairs = corresponding_layers(names_a, names_b)
+def _along(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
+    pairs = corresponding_layers(layer_names(layers, model_a), layer_names(layers, model_b))
     indexed = rows[(rows["model_a"] == model_a) & (rows["model_b"] == model_b)].set_index(["layer_a", "layer_b"])
-    found = indexed.reindex(pd.MultiIndex.from_tuples(pairs)).reset_index(drop=True)
+    return indexed.reindex(pd.MultiIndex.from_tuples(pairs)).reset_index(drop=True)
+
+
+def _corresponding(rows: pd.DataFrame, layers: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
+    found = _along(rows, layers, model_a, model_b)
     position = np.arange(len(found), dtype=float)
     return found.assign(position=position if _same_layers(layers) else position / max(1, len(found) - 1))
 

@@ -91,6 +91,7 @@ def _plain(value: Any) -> Any:
     columns = {
         name: value[name].map(_drawable, na_action="ignore")
         for name in value.select_dtypes(("object", "string")).columns
+        if any(_drawable(each) != each for each in value[name].dropna().unique())  # few names, in many rows
     }
     return value.assign(**columns)
 
