@@ -30,7 +30,7 @@ from featurespace.plots.style import (
 MANY = 24
 """More models than this, controls included, are rows of a heatmap in place of lines, and only the first have panels."""
 MOST_PANELS = 12
-ROWS_MM = 190.0  # height of the rows of all panels below each other
+ROWS_MM = 150.0  # height of the rows of all panels below each other
 LEAST_MM = 25.0  # height of the rows of a panel
 EDGE_MM = 26.0  # title and names of the columns of a panel
 TITLE_CHARACTERS = 46
@@ -56,12 +56,13 @@ def is_many(layers: pd.DataFrame) -> bool:
 
 def shown_models(layers: pd.DataFrame) -> list[str]:
     """Return the models that have a panel: all, or of many the first, with their controls last."""
-    models, own = trained(layers), controls(layers)
     if not is_many(layers):
-        return [*models, *own]
-    while len(models) + len(own) > MOST_PANELS and len(models) > 1:
-        models = models[:-1]
-        own = list(dict.fromkeys(control for model in models if (control := control_of(layers, model))))
+        return [*trained(layers), *controls(layers)]
+    for count in range(MOST_PANELS, 0, -1):
+        models = trained(layers)[:count]
+        own = dict.fromkeys(control for model in models if (control := control_of(layers, model)))
+        if count + len(own) <= MOST_PANELS:
+            break
     return [*models, *own]
 
 

@@ -168,9 +168,12 @@ def shortened_name(name: str) -> str:
 def label_names(axes: Axes, names: Iterable[str], *, room_mm: float) -> None:
     """Write names below positions 0, 1, 2, ...: upright, slanted, or where they are long on end.
 
-    ``room_mm`` is the distance of two positions.
+    ``room_mm`` is the distance of two positions; where it is less than a line, every second, third, ... is named.
     """
     names = [shortened_name(name) for name in names]
+    if room_mm < LABEL_MM:
+        label_layers(axes, names, room_mm=room_mm * len(names))
+        return
     longest = max(map(len, names)) * CHARACTER_MM
     if longest <= room_mm:
         axes.set_xticks(range(len(names)), names)

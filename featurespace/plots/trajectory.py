@@ -47,11 +47,12 @@ def trajectory_rows(
     """
     steps = steps_of(layers)
     rows = table[(table["metric"] == metric) & (table["data"] == data) & (table["layer_a"] == table["layer_b"])]
+    pairs = pd.Series([frozenset(pair) for pair in zip(rows["model_a"], rows["model_b"])], dtype=object)
+    of_pair = {pair: rows.iloc[own.index] for pair, own in pairs.groupby(pairs, sort=False)}
     found = []
     for reference in dict.fromkeys((steps[0], steps[-1])):
         for step in steps:
-            pair = {reference, step}
-            mine = rows[[{a, b} == pair for a, b in zip(rows["model_a"], rows["model_b"])]]
+            mine = of_pair.get(frozenset((reference, step)), rows[:0])
             found.append(mine.assign(reference=reference, step=step, layer=mine["layer_a"]))
     return pd.concat(found, ignore_index=True)
 

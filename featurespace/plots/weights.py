@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from featurespace.plots.many import Panel, heatmaps, is_many
 from featurespace.plots.style import (
     PAGE_MM,
     PALETTE,
@@ -35,6 +36,9 @@ def reuse_by_layer(table: pd.DataFrame, layers: pd.DataFrame) -> Figure:
     if len(trained(layers)) > 3:
         several = set(zip(rows.loc[rows["runs"] > 1, "model_a"], rows.loc[rows["runs"] > 1, "model_b"]))
         pairs = [pair for pair in pairs if first in pair or pair in several]
+    if is_many(layers):
+        pairs = [(first, model) for model in (*trained(layers)[1:], *controls(layers))]
+        return _heatmaps(rows, "feature_reuse", {b: (a, b) for a, b in pairs}, layers, f", with {first}")
     colours, untrained = model_colours(layers), controls(layers)
     lines = []
     for a, b in pairs:
@@ -49,6 +53,9 @@ def reuse_by_layer(table: pd.DataFrame, layers: pd.DataFrame) -> Figure:
 def uniqueness_by_layer(table: pd.DataFrame, layers: pd.DataFrame) -> Figure:
     """Draw how little the filters of each layer resemble each other, as published and debiased, one line a model."""
     rows = table[table["metric"].str.startswith("feature_uniqueness") & (table["runs"] == 1)]
+    if is_many(layers):
+        models = {model: (model, model) for model in (*trained(layers), *controls(layers))}
+        return _heatmaps(rows, "feature_uniqueness", models, layers)
     colours, untrained = model_colours(layers), controls(layers)
     lines = [
         (model, model, number, colours[model], model in untrained)
@@ -56,6 +63,19 @@ def uniqueness_by_layer(table: pd.DataFrame, layers: pd.DataFrame) -> Figure:
         if model in set(rows["model_a"])
     ]
     return _panels(rows, "feature_uniqueness", lines)
+
+
+def _heatmaps(
+    rows: pd.DataFrame, metric: str, names: dict[str, tuple[str, str]], layers: pd.DataFrame, end: str = ""
+) -> Figure:
+    places = list(dict.fromkeys(rows["layer"]))
+    panels = []
+    for suffix, title in (("", PLAIN), ("_debiased", DEBIASED)):
+        values = rows[rows["metric"] == metric + suffix].drop_duplicates(["model_a", "model_b", "layer"])
+        values = values.pivot(index=["model_a", "model_b"], columns="layer", values="value")
+        values = values.reindex(index=pd.MultiIndex.from_tuples(names.values()), columns=places)
+        panels.append(Panel(title, places, dict(zip(names, values.to_numpy(float)))))
+    return heatmaps(panels, label=f"{NAMES[metric]}{end}", apart=len(controls(layers)))
 
 
 def _panels(rows: pd.DataFrame, metric: str, lines: list[tuple[str, str, int, str, bool]]) -> Figure:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.plots.many import MANY
 from featurespace.run import Run
 
 NO_LABEL, NO_SPLIT = "no label", "no split"
@@ -16,8 +17,9 @@ def about_tables(run: Run) -> Iterator[dict[str, Any]]:
     """Yield title, columns and rows of the tables of models and data; those that a reader needs first are open."""
     provenance = run.provenance
     yield {
-        "title": "Models", "columns": ["model", "architecture", "weights", "match with the checkpoint"], "open": True,
+        "title": "Models", "columns": ["model", "architecture", "weights", "match with the checkpoint"],
         "rows": [[each["label"], each["arch"], each["source"], each["match"] or ""] for each in provenance["models"]],
+        **({"open": True} if len(provenance["models"]) <= MANY else {}),
     }  # fmt: skip
     if "match" in run.tables and len(run.tables["match"]):
         counts = run.tables["match"].groupby(["model", "status"], sort=False).size()

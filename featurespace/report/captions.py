@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from featurespace.plots.many import is_many, part_of, shown_models
+from featurespace.plots.style import controls
+
 # By how a figure's name begins.
 TITLES = {
     "inputs_": "Images as the first network sees them.",
@@ -41,6 +44,9 @@ TITLES = {
     "overlays": "The images on which the models are least of one mind; foreground pixels coloured by who is right.",
     "loss_curves": "Training loss, mean over runs.",
 }
+# Of many models: figures with a panel a model and the table that has all of them, and those with a row a model.
+PANELS = {"cka_heatmap": "similarity", "aligned_umap": "aligned_embedding", "umap_": "embedding", "pca_": "embedding"}
+ROWS = ("cka_by_layer", "few_shot", "feature_reuse", "feature_uniqueness")
 UNBANDED = (
     "cka_heatmap",
     "pairwise",
@@ -55,13 +61,24 @@ def title_of(name: str) -> str:
     return next(text for start, text in TITLES.items() if name.startswith(start))
 
 
-def caption(name: str, data: pd.DataFrame) -> str:
-    """Return the draft of a caption for a figure and the rows that it shows."""
-    bands = "" if name.startswith(UNBANDED) else _bands(data)
-    return " ".join(filter(None, [title_of(name), bands, _counts(data)]))
+def many_note(name: str, layers: pd.DataFrame) -> str:
+    """Return what a figure of many models shows otherwise or leaves out, in a sentence; nothing of few."""
+    if not is_many(layers):
+        return ""
+    if table := next((table for start, table in PANELS.items() if name.startswith(start)), None):
+        return f"Shown are {part_of(len(shown_models(layers)), layers['model'].nunique(), table)}."
+    apart = "; controls stand apart below" if controls(layers) else ""
+    return f"One row a model{apart}." if name.startswith(ROWS) or name.endswith("_by_depth") else ""
 
 
-def _bands(data: pd.DataFrame) -> str:
+def caption(name: str, data: pd.DataFrame, note: str = "") -> str:
+    """Return the draft of a caption for a figure and the rows that it shows; ``note`` is that of many models."""
+    lead = "Not drawn, but in the table" if note else "Bands or bars"
+    bands = "" if name.startswith(UNBANDED) else _bands(data, lead)
+    return " ".join(filter(None, [title_of(name), note, bands, _counts(data)]))
+
+
+def _bands(data: pd.DataFrame, lead: str) -> str:
     if not {"ci_low", "level", "interval"} <= set(data.columns) or data["ci_low"].isna().all():
         return ""
     drawn = data[data["ci_low"].notna()]
@@ -70,9 +87,7 @@ def _bands(data: pd.DataFrame) -> str:
     units = " and ".join(f"{unit}s" for unit in dict.fromkeys(drawn["unit"])) if "unit" in drawn else ""
     missing = len(data) - len(drawn)
     without = f" {missing} of {len(data)} values have none, for the reasons in the data." if missing else ""
-    return (
-        f"Bands or bars: {levels.replace('%', ' %')} intervals{f' over {units}' if units else ''} ({kinds}).{without}"
-    )
+    return f"{lead}: {levels.replace('%', ' %')} intervals{f' over {units}' if units else ''} ({kinds}).{without}"
 
 
 def _counts(data: pd.DataFrame) -> str:

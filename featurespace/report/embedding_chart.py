@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from featurespace.errors import visible
+from featurespace.plots.many import is_many, shown_models
 from featurespace.plots.style import CONTROL, PALETTE
 from featurespace.run import Run
 
@@ -32,6 +33,8 @@ def embedding_chart(run: Run) -> tuple[list[Any], dict[str, Any]] | None:
     if points.empty:
         return None
     models = list(dict.fromkeys(points["model"]))
+    if is_many(run.tables["layers"]):
+        models = [model for model in shown_models(run.tables["layers"]) if model in models]
     places = {model: rows.set_index(["data", "sample"]) for model, rows in points.groupby("model", sort=False)}
     order = places[models[0]].index
     images = images.set_index(["data", "sample"]).reindex(order).reset_index()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from featurespace.plots.many import is_many
 from featurespace.report.arms import arm_sentences
 from featurespace.report.geometry import geometry_sentences
 from featurespace.report.numbers import count_of, digits_for, number, p_text, with_interval
@@ -72,12 +73,20 @@ def findings(run: Run) -> list[Finding]:
     if "leakage" in tables:
         found += [Finding("leakage", "all", text, shared) for text, shared in leakage_sentences(tables["leakage"])]
     if "verdicts" in tables:
-        kinds: set[tuple[str, ...]] = set()
-        for row in tables["verdicts"].to_dict("records"):
-            kind = tuple(str(row[name]) for name in ("data", "verdict", "analysis"))
-            found.append(Finding("verdicts", row["data"], verdict_sentence(row), False, kind not in kinds))
-            kinds.add(kind)
+        found += _verdicts(tables["verdicts"], many=is_many(layers))
     return found
+
+
+def _verdicts(table: pd.DataFrame, *, many: bool) -> Iterator[Finding]:
+    """Tell each verdict; the first of a kind stands for the others, of many models with their number."""
+    kinds = list(zip(*(table[name] for name in ("data", "verdict", "analysis"))))
+    left = Counter(kinds)
+    told: set[tuple[str, ...]] = set()
+    for row, kind in zip(table.to_dict("records"), kinds):
+        others = left[kind] - 1
+        more = f" Likewise {others:,} more, in the table verdicts." if many and others and kind not in told else ""
+        yield Finding("verdicts", row["data"], verdict_sentence(row) + more, False, kind not in told)
+        told.add(kind)
 
 
 def in_short(found: list[Finding]) -> list[Finding]:
@@ -196,9 +205,13 @@ def _probe(table: pd.DataFrame, differences: pd.DataFrame, layers: pd.DataFrame)
             lead = f"On {data}, linear probes could not be compared by a test ({reason})"
             yield Finding("probe", str(data), f"{lead}; test accuracy on the last layers: {values}; {count}.", False)
             tests = tests[tests["data"] != data]
+    models = _names(layers, "model")
+    told = {(b, a) for a, b in _told_pairs(models)}
     for (data, a, b), rows in tests.groupby(["data", "a", "b"], sort=False):
+        if (a, b) not in told and (b in models or a not in models):  # b may be raw pixels, or the model's own control
+            continue
         at_end = rows[rows["layer"].isin([last[a], f"{last[a]} / {last[b]}"])]
-        if len(at_end) and _is_told(a, b, layers):
+        if len(at_end):
             yield _probe_pair(rows, at_end.iloc[0], scores.loc[(data, a, last[a])], scores.loc[(data, b, last[b])])
 
 
@@ -223,13 +236,6 @@ def _arms(tests: pd.DataFrame, layers: pd.DataFrame) -> Finding:
         f"count as chance; {count_of(test)}."
     )
     return Finding("probe", test["data"], sentence, shown)
-
-
-def _is_told(a: str, b: str, layers: pd.DataFrame) -> bool:
-    models = _names(layers, "model")
-    if b not in models:  # raw pixels, or the model's own control
-        return a in models
-    return (b, a) in _told_pairs(models)
 
 
 def _probe_pair(rows: pd.DataFrame, test: pd.Series, score_a: pd.Series, score_b: pd.Series) -> Finding:

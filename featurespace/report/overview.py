@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from featurespace.plots.many import is_many
 from featurespace.report.geometry import ALPHA, NAMES
 from featurespace.report.numbers import MOST_NAMES, count_of, digits_for, listed, number, p_text, with_interval
+from featurespace.report.verdicts import influence_sentences
 
 FEW = 3  # models of which every pair is told
 
@@ -38,6 +40,17 @@ def overview_sentences(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame)
             yield from _geometry(at_end)
     if "domain_gap" in tables:
         yield from _gap(tables["domain_gap"], models)
+    if "influence_summary" in tables and is_many(layers):
+        yield from _influence(tables["influence_summary"], models)
+
+
+def _influence(summary: pd.DataFrame, models: list[str]) -> Iterator[Sentence]:
+    """Yield the sentence of the pair with the first model that a few images move most."""
+    told = influence_sentences(summary, [(models[0], model) for model in models[1:]])
+    for data in dict.fromkeys(data for data, _ in told):
+        own = [sentence for each, sentence in told if each == data]
+        lead = f"On {data}, of {len(own)} models compared with {models[0]} single images change one most"
+        yield "influence_summary", data, f"{lead}: {own[0].removeprefix(f'On {data}, ')}", True
 
 
 def _at(table: pd.DataFrame, places: set[tuple[str, str]], model: str, layer: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.plots.many import MANY, MOST_PANELS, is_many, shown_models
 from featurespace.report.arms import arm_tables
 from featurespace.report.numbers import number, with_interval
 from featurespace.report.weights import weights_tables
@@ -51,7 +52,9 @@ def report_tables(run: Run, name: str) -> Iterator[dict[str, Any]]:
             for pair, rows in table[table["metric"] == metric].groupby(["data_a", "data_b"], sort=False):
                 yield _by_model(rows, f"{title} between {pair[0]} and {pair[1]} (95 % interval)")
         if "gap_influence" in run.tables:
-            yield from _outermost(run.tables["gap_influence"])
+            shown = shown_models(run.tables["layers"])
+            influence = run.tables["gap_influence"]
+            yield from _outermost(influence[influence["model"].isin(shown)])
     elif name == "geometry":
         for (metric, data), rows in table.groupby(["metric", "data"], sort=False):
             yield _by_model(rows, f"{metric.replace('_', ' ')} on {data} (95 % interval)")
@@ -85,9 +88,17 @@ def _known(count: Any) -> str:
 
 
 def _influence(run: Run) -> Iterator[dict[str, Any]]:
-    """Name the images and groups of the layer of each pair of models that the most influential ones move most."""
+    """Name the images and groups of the layer of each pair of models that the most influential ones move most.
+
+    Of many models, of those pairs with the first that they move most.
+    """
     summary, influence = run.tables["influence_summary"], run.tables["influence"]
     summary = summary.assign(rise=summary["value_without_top"] - summary["value"])
+    if is_many(run.tables["layers"]):
+        summary = summary[summary["model_a"] == run.tables["layers"]["model"].iloc[0]]
+        rise = summary.groupby(["model_a", "model_b"])["rise"].max().nlargest(MOST_PANELS)
+        summary = summary.merge(rise.index.to_frame(index=False))
+        influence = influence.merge(rise.index.to_frame(index=False))
     for (data, a, b, unit), pair in summary.groupby(["data", "model_a", "model_b", "unit"], sort=False):
         most = pair.loc[pair["rise"].idxmax()]
         rows = influence.merge(most[["data", "model_a", "model_b", "unit", "layer_a", "layer_b"]].to_frame().T)
@@ -137,6 +148,9 @@ def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:
     models = list(dict.fromkeys(rows["model"]))
     names = list(dict.fromkeys(rows["layer"]))
     cells = {(row["model"], row["layer"]): with_interval(row) for _, row in rows.iterrows()}
+    if len(models) > MANY:
+        lines = [[model, *(cells.get((model, layer), "") for layer in names)] for model in models]
+        return {"title": title, "columns": ["model", *names], "rows": lines}
     return {
         "title": title, "columns": ["layer", *models],
         "rows": [[layer, *(cells.get((model, layer), "") for model in models)] for layer in names],
@@ -144,8 +158,16 @@ def _by_model(rows: pd.DataFrame, title: str) -> dict[str, Any]:
 
 
 def _similarity_by_layer(run: Run, rows: pd.DataFrame, data: str) -> dict[str, Any]:
-    """Show every measure of corresponding layers, and beside CKA what it can be compared with."""
+    """Show every measure of corresponding layers, and beside CKA what it can be compared with.
+
+    Of many models, those of the first with each other one.
+    """
     layers = run.tables["layers"]
+    models = list(dict.fromkeys(layers["model"]))
+    pairs = list(combinations(models, 2))
+    if is_many(layers):
+        pairs = [(models[0], model) for model in models[1:]]
+        rows = rows[rows["model_a"] == models[0]]
     values = {
         (row["metric"], row["model_a"], row["model_b"], row["layer_a"], row["layer_b"]): row
         for _, row in rows.iterrows()
@@ -154,10 +176,9 @@ def _similarity_by_layer(run: Run, rows: pd.DataFrame, data: str) -> dict[str, A
     scales = scale[scale["data"] == data].set_index(PAIR)
     measures = list(dict.fromkeys(rows["metric"]))
     measures.sort(key=lambda metric: not metric.startswith("cka"))  # those first
-    models = list(dict.fromkeys(layers["model"]))
     names = {model: layers[layers["model"] == model]["layer"].tolist() for model in models}
     lines = []
-    for model_a, model_b in combinations(models, 2):
+    for model_a, model_b in pairs:
         for layer_a, layer_b in corresponding_layers(names[model_a], names[model_b]):
             place = (model_a, model_b, layer_a, layer_b)
             found = [values.get((metric, *place)) for metric in measures]
@@ -168,8 +189,9 @@ def _similarity_by_layer(run: Run, rows: pd.DataFrame, data: str) -> dict[str, A
             cells = ["" if row is None else with_interval(row) for row in found]
             layer = layer_a if layer_a == layer_b else f"{layer_a} / {layer_b}"
             lines.append([f"{model_a} / {model_b}", layer, cells[0], *worth, *cells[1:]])
+    whose = f" of {models[0]} and each other model" if is_many(layers) else ""
     return {
-        "title": f"Corresponding layers on {data}, n = {int(rows['n'].iloc[0]):,} (95 % intervals)",
+        "title": f"Corresponding layers{whose} on {data}, n = {int(rows['n'].iloc[0]):,} (95 % intervals)",
         "columns": ["models", "layer", MEASURES.get(measures[0], measures[0]), *SCALE_COLUMNS.values(),
                     *(MEASURES.get(metric, metric) for metric in measures[1:])],
         "rows": lines,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from featurespace.plots.many import MANY
 from featurespace.report.numbers import number, with_interval
 
 REUSE, UNIQUENESS = "feature_reuse", "feature_uniqueness"
@@ -48,6 +49,9 @@ def weights_tables(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for metric, kind in ((REUSE, "Feature reuse"), (UNIQUENESS, "Feature uniqueness")):
         both = [metric, f"{metric}_debiased"]
         of_metric = table[table["metric"].isin(both)]
+        if (of_metric[["model_a", "model_b"]].stack().nunique()) > MANY:
+            yield from _by_layer(of_metric[of_metric["runs"] == 1], kind, both)
+            continue
         for (a, b, runs), rows in of_metric.groupby(["model_a", "model_b", "runs"], sort=False):
             cells = {(row["metric"], row["layer"]): with_interval(row) for _, row in rows.iterrows()}
             spread = rows[rows["metric"] == metric].set_index("layer")["sd"]
@@ -60,6 +64,22 @@ def weights_tables(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 "rows": [[layer, *(cells.get((each, layer), "") for each in both),
                           *([_cell(spread.get(layer))] if has_spread else [])] for layer in dict.fromkeys(rows["layer"])],
             }  # fmt: skip
+
+
+def _by_layer(rows: pd.DataFrame, kind: str, metrics: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield, of many models, a table a measure with a row a model; of pairs, those with the first."""
+    first, layers = rows["model_a"].iloc[0], list(dict.fromkeys(rows["layer"]))
+    between = bool((rows["model_a"] != rows["model_b"]).any())
+    rows = rows[rows["model_a"] == first] if between else rows
+    for metric in metrics:
+        own = rows[rows["metric"] == metric]
+        cells = {(row["model_b"], row["layer"]): with_interval(row) for _, row in own.iterrows()}
+        end = f" of {first} and each other model" if between else ""
+        yield {
+            "title": f"{kind}{end}, {'debiased' if metric.endswith('_debiased') else 'as published'} (95 % intervals over filters)",
+            "columns": ["model", *layers],
+            "rows": [[model, *(cells.get((model, layer), "") for layer in layers)] for model in dict.fromkeys(own["model_b"])],
+        }  # fmt: skip
 
 
 def _cell(value: float | None) -> str:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from featurespace.errors import FeaturespaceError, visible
 from featurespace.files import safe_name
+from featurespace.plots.many import MANY
 from featurespace.report import comparison
 from featurespace.report.about import about_tables
-from featurespace.report.captions import caption, title_of
+from featurespace.report.captions import caption, many_note, title_of
 from featurespace.report.chapters import CHAPTERS
 from featurespace.report.comparison import comparison_tables
 from featurespace.report.embedding_chart import shown_images
@@ -52,7 +53,7 @@ def draw_figures(run: Run) -> list[str]:
 
     names = []
     for name, figure, data in figures(run.tables):
-        run.write_figure(name, figure, data, caption(name, data))
+        run.write_figure(name, figure, data, caption(name, data, _note(run, name)))
         names.append(name)
     if "comparison" in run.tables:
         summary, comparisons = run.tables["runs_summary"], run.tables["comparison"]
@@ -62,6 +63,10 @@ def draw_figures(run: Run) -> list[str]:
             run.write_text(f"figures/results_{safe_name(str(experiment))}.tex", to_latex(table))
             run.write_text(f"figures/results_{safe_name(str(experiment))}.html", to_html(table))
     return names
+
+
+def _note(run: Run, name: str) -> str:
+    return many_note(name, run.tables["layers"]) if "layers" in run.tables else ""
 
 
 def write_report(run: Run) -> None:
@@ -74,7 +79,7 @@ def write_report(run: Run) -> None:
         title=_title(summary["models" if "models" in summary else "pretrainings"]), summary=summary, lead=_lead(found),
         provenance=provenance, findings=found,
         sections=list(_sections(run, found, live)), live=live, shown=shown_images(run) if live else "",
-        total=sum(provenance["seconds"].values()),
+        total=sum(provenance["seconds"].values()), many=MANY,
     ))  # fmt: skip
 
 
@@ -132,7 +137,7 @@ def _sections(run: Run, found: list[Finding], live: Interactive | None) -> Itera
 
 
 def _figure(run: Run, name: str, sentences: list[str], live: Interactive | None) -> dict[str, Any]:
-    title = title_of(name)
+    title = " ".join(filter(None, [title_of(name), _note(run, name)]))
     file = run.figure_path(name)
     if not file.is_file():
         raise FeaturespaceError(f"{file} is missing; `featurespace figures {run.path}` draws it again")
