@@ -49,8 +49,9 @@ def probe_by_depth(
     domains = list(dict.fromkeys(rows["data"]))
     name = f"{PROBE_NAMES.get(metric, metric)}, {probe} probe"
     if is_many(layers):
-        drawn = [_with_pixels(rows[rows["data"] == data], layers) for data in domains]
-        return heatmaps(drawn, label=name, apart=len(controls(layers)) + (PIXELS in set(rows["model"])))
+        pixels = PIXELS in set(rows["model"])
+        drawn = [_probe_panel(rows[rows["data"] == data], layers, pixels=pixels) for data in domains]
+        return heatmaps(drawn, label=name, apart=len(controls(layers)) + pixels)
     figure, panels = _panels(len(domains))
     for axes, data in zip(panels.flat, domains):
         on_data = rows[rows["data"] == data]
@@ -74,14 +75,14 @@ def _probe_counts(rows: pd.DataFrame) -> str:
     return f"{first['n_classes']} classes, n = {first['n_train']:,} + {first['n_test']:,}"
 
 
-def _with_pixels(rows: pd.DataFrame, layers: pd.DataFrame) -> Panel:
+def _probe_panel(rows: pd.DataFrame, layers: pd.DataFrame, *, pixels: bool) -> Panel:
     title = f"{rows['data'].iloc[0]} ({_probe_counts(rows)}, chance {rows['chance'].iloc[0]:.2f})"
     panel = depth_panel(title, rows, layers)
-    pixels = rows.loc[rows["model"] == PIXELS, "value"]
-    if not len(pixels):
+    if not pixels:
         return panel
+    value = rows.loc[rows["model"] == PIXELS, "value"].mean()  # of one row, or none
     width = len(next(iter(panel.rows.values())))
-    return panel._replace(rows={**panel.rows, f"raw pixels, {PIXEL_LAYER}": np.full(width, pixels.iloc[0])})
+    return panel._replace(rows={**panel.rows, f"raw pixels, {PIXEL_LAYER}": np.full(width, value)})
 
 
 @styled

@@ -146,7 +146,7 @@ def _draw(axes: Axes, panel: Panel, apart: int, room: float, norm: Normalize) ->
 def _beyond(panels: Sequence[Panel], norm: Normalize) -> str:
     """Return at which ends of the colours values lie beyond them."""
     values = np.concatenate([row for panel in panels for row in panel.rows.values()])
-    below, above = bool(np.nanmin(values) < norm.vmin), bool(np.nanmax(values) > norm.vmax)
+    below, above = bool((values < norm.vmin).any()), bool((values > norm.vmax).any())
     return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
 
 

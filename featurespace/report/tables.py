@@ -95,10 +95,15 @@ def _influence(run: Run) -> Iterator[dict[str, Any]]:
     summary, influence = run.tables["influence_summary"], run.tables["influence"]
     summary = summary.assign(rise=summary["value_without_top"] - summary["value"])
     if is_many(run.tables["layers"]):
-        summary = summary[summary["model_a"] == run.tables["layers"]["model"].iloc[0]]
-        rise = summary.groupby(["model_a", "model_b"])["rise"].max().nlargest(MOST_PANELS)
-        summary = summary.merge(rise.index.to_frame(index=False))
-        influence = influence.merge(rise.index.to_frame(index=False))
+        first = run.tables["layers"]["model"].iloc[0]
+        rises = summary[summary["model_a"] == first].groupby(["model_a", "model_b"], as_index=False)["rise"].max()
+        told = rises.nlargest(MOST_PANELS, "rise")
+        summary, influence = (told[["model_a", "model_b"]].merge(table) for table in (summary, influence))
+        yield {
+            "title": f"The {len(told)} of {len(rises):,} models whose CKA with {first} the most influential images change most",
+            "columns": ["model", "largest change"],
+            "rows": [[row["model_b"], number(row["rise"])] for _, row in told.iterrows()],
+        }
     for (data, a, b, unit), pair in summary.groupby(["data", "model_a", "model_b", "unit"], sort=False):
         most = pair.loc[pair["rise"].idxmax()]
         rows = influence.merge(most[["data", "model_a", "model_b", "unit", "layer_a", "layer_b"]].to_frame().T)

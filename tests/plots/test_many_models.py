@@ -101,6 +101,18 @@ def test_probes_of_many_models_hold_raw_pixels_and_chance():
     assert axes.images[0].get_clim() == pytest.approx((0.5, 0.54))  # pixels lie beyond
 
 
+def test_a_data_set_without_raw_pixels_has_an_empty_row():
+    table = probe_of(LAYERS)
+    table = table[(table["model"] != "pixels") | (table["data"] == "ct")]
+    ct, mr = (axes.images[0].get_array() for axes in checked(probe_by_depth(table, LAYERS)).axes[:2])
+    assert (ct[-1] == 0.3).all() and np.ma.getmaskarray(mr[-1]).all() and not np.ma.getmaskarray(mr[-3]).any()
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan])
+def test_values_that_are_all_alike_or_unknown_can_be_drawn(value):
+    checked(geometry_by_depth(geometry_of(LAYERS).assign(value=value), LAYERS, metric="anisotropy"))
+
+
 def test_other_figures_by_depth():
     checked(geometry_by_depth(geometry_of(LAYERS), LAYERS, metric="anisotropy"))
     assert checked(gap_by_depth(gap_of(LAYERS), LAYERS)).axes[0].get_title(loc="left") == "ct to mr (n = 1,000 and 900)"

@@ -74,9 +74,11 @@ def test_what_is_said_in_short_stays_short(tmp_path):
 
 
 def test_the_most_influential_images_are_those_of_the_pairs_they_move_most(tmp_path):
-    tables = list(report_tables(influence_run(tmp_path), "influence_summary"))
+    told, *tables = report_tables(influence_run(tmp_path), "influence_summary")
+    assert told["title"].startswith("The 12 of 24 models whose CKA with m00")
+    assert [row[0] for row in told["rows"]] == NAMES[: -MOST_PANELS - 1 : -1]
     assert len(tables) == MOST_PANELS and all("CKA of m00 and" in each["title"] for each in tables)
-    assert {each["title"].split()[8] for each in tables} == set(NAMES[-MOST_PANELS:])
+    assert [each["title"].split()[8] for each in tables] == NAMES[: -MOST_PANELS - 1 : -1]
     assert tables[0]["rows"] == [["0.png", "x", "g", "0.6000", "-0.1000"]]
 
 
