@@ -49,7 +49,7 @@ IMAGES, SIDE, BATCH, ROUNDS = 1024, 64, 64, 5
 FLOOR = "two bare forward passes"
 OURS = "featurespace: features and 10 x 10 CKA with intervals"
 DEVICES = (
-    ("cpu", "fp32", 32, 16, 2048),
+    ("cpu", "fp32", 64, 32, 4096),
     ("cuda", "bf16", 8192, 256, 8192),
 )  # and images, batch, width of a matrix product
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -372,7 +372,7 @@ def bench_device(folder: Path, cases: tuple[tuple[str, str, int, int, int], ...]
         network = model.network.to(device, memory_format=torch.channels_last)
         batches = [torch.from_numpy(each).to(device, memory_format=torch.channels_last)
                    for _, each, _ in input_batches(data, model.preprocessing, batch_size=batch)]  # fmt: skip
-        matrices = [torch.randn(width, width, device=device).to(PRECISIONS[precision]) for _ in range(2)]
+        matrices = [torch.randn(width, width, device=device).to(PRECISIONS[precision]) for _ in range(3)]
         options, fingerprint = ExtractOptions(precision=precision, batch_size=batch, device=device), data.fingerprint()
 
         def bare(device=device, precision=precision, network=network, batches=batches) -> None:
@@ -384,7 +384,7 @@ def bench_device(folder: Path, cases: tuple[tuple[str, str, int, int, int], ...]
 
         def product(device=device, matrices=matrices) -> None:
             for _ in range(PRODUCTS):
-                matrices[0] @ matrices[1]
+                torch.matmul(matrices[0], matrices[1], out=matrices[2])
             if device == "cuda":
                 torch.cuda.synchronize()
 
