@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from featurespace import distributed
 from featurespace.errors import FeaturespaceError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
-_keepers = 0
 
 
 def resolve_device(name: str) -> torch.device:
@@ -59,32 +54,6 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     import torch
 
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """Let memory that is freed stay with the process inside the ``with`` block, and give it back at its end; glibc only.
-
-    Networks ask for the same large tensors again for every batch. By default each comes from the system anew and is written
-    to for the first time page by page, which takes half the time of ResNet-50 at 224 px on a CPU.
-    """
-    global _keepers
-    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
-        yield
-        return
-    if _keepers == 0:
-        libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-    _keepers += 1
-    try:
-        yield
-    finally:
-        _keepers -= 1
-        if _keepers == 0:  # as glibc's own thresholds are at most
-            libc.mallopt(_MMAP_THRESHOLD, 1 << 25)
-            libc.mallopt(_TRIM_THRESHOLD, 1 << 26)
-            libc.malloc_trim(0)
 
 
 def set_threads(count: int | None) -> int:

@@ -134,7 +134,7 @@ def in_bytes(count: float) -> str:
 def _model_plan(model: Model, options: ExtractOptions) -> ModelPlan:
     import torch
 
-    from featurespace.device import autocast, kept_memory
+    from featurespace.device import autocast
     from featurespace.features.extract import layer_widths
     from featurespace.tables import streamed
 
@@ -143,7 +143,7 @@ def _model_plan(model: Model, options: ExtractOptions) -> ModelPlan:
     batch = torch.zeros(PROBE_IMAGES, *model.preprocessing.input_size, device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     seconds = []
-    with kept_memory(), torch.inference_mode(), autocast(device, options.precision):
+    with torch.inference_mode(), autocast(device, options.precision):
         for _ in range(3):  # the first pass also chooses kernels
             start = time.perf_counter()
             model.network(batch).sum().item()

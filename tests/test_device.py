@@ -1,6 +1,3 @@
-import ctypes
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -57,26 +54,3 @@ def test_a_gpu_that_is_not_there_is_said_with_how_many_there_are():
         FeaturespaceError, match=r"device 'cuda:99': this machine has \d+ CUDA devices; use auto or cpu"
     ):
         device.resolve_device("cuda:99")
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
-def test_freed_memory_is_kept_within_and_given_back_at_the_end():
-    resource = pytest.importorskip("resource")
-
-    def faults(size=1 << 27):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(size, dtype=torch.uint8)  # NumPy asks for large pages
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    def resident():
-        return int(Path("/proc/self/statm").read_text().split()[1])
-
-    pages, before = (1 << 27) // resource.getpagesize(), resident()
-    assert faults() > pages / 2 and faults() > pages / 2  # from the system each time
-    with device.kept_memory():
-        faults()
-        with device.kept_memory():
-            assert faults() < pages / 10
-        assert faults() < pages / 10  # not given back while one is left that keeps it
-        assert resident() > before + pages / 2
-    assert resident() < before + pages / 2 and faults() > pages / 2

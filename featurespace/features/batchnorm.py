@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from featurespace.device import kept_memory
 from featurespace.errors import FeaturespaceError, counted
 from featurespace.features.extract import input_batches
 from featurespace.models.load import state_hash
@@ -49,7 +48,7 @@ def estimate_batchnorm(model: Model, data: Sequence[ImageData], *, rng: np.rando
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()
-    with kept_memory(), torch.no_grad():
+    with torch.no_grad():
         for start in range(0, len(inputs), BATCH):
             batch = inputs[start : start + BATCH]
             if len(batch) > 1:

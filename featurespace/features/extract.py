@@ -17,7 +17,7 @@ import torch
 from featurespace import distributed, files
 from featurespace.data.transforms import network_pixels, normalised
 from featurespace.data.watching import Changed
-from featurespace.device import autocast, kept_memory
+from featurespace.device import autocast
 from featurespace.errors import FeaturespaceError, counted
 from featurespace.features.shared import Part, close_shared, open_shared
 from featurespace.features.store import FeatureStore
@@ -207,7 +207,6 @@ def forward(
         data, model.preprocessing, batch_size=batch_size, start=start, stop=stop, on_bad_image=options.on_bad_image
     )
     with (
-        kept_memory(),
         torch.inference_mode(),
         autocast(device, options.precision),  # around all batches: the weights are cast once
         capture(network, layers, pool=options.pool) as captured,

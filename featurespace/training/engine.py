@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins import MixedPrecision
 
-from featurespace.device import kept_memory, resolve_device
+from featurespace.device import resolve_device
 from featurespace.errors import FeaturespaceError, counted, needs_extra
 from featurespace.files import sync
 from featurespace.progress import Progress
@@ -108,7 +108,7 @@ def fit(module: TrainingModule, batches: Batches, config: TrainingConfig, curves
             num_sanity_val_steps=0, use_distributed_sampler=False, sync_batchnorm=several and not _on_cpu(config),
         )  # fmt: skip
         # What batches draw must not depend on what was drawn before, nor change what is drawn after.
-        with kept_memory(), torch.random.fork_rng(), _plain_memory_errors(config), _plain_interrupts():
+        with torch.random.fork_rng(), _plain_memory_errors(config), _plain_interrupts():
             trainer.fit(module, batches, ckpt_path=state if state.exists() else None, weights_only=False)
 
 
