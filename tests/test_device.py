@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +59,19 @@ def test_a_gpu_that_is_not_there_is_said_with_how_many_there_are():
         FeaturespaceError, match=r"device 'cuda:99': this machine has \d+ CUDA devices; use auto or cpu"
     ):
         device.resolve_device("cuda:99")
+
+
+def test_torch_takes_large_pages_where_linux_has_them():
+    enabled = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not enabled.exists() or "[never]" in enabled.read_text():
+        pytest.skip("this system has no large pages")
+    code = """
+import featurespace, resource, torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(1 << 27, dtype=torch.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    faults = [int(subprocess.check_output([sys.executable, "-c", code], env=environment | more))
+              for more in ({}, {"THP_MEM_ALLOC_ENABLE": "0"})]  # fmt: skip
+    assert faults[0] < (1 << 27) / 4096 / 4, faults
+    assert faults[1] > 2 * faults[0] or "[always]" in enabled.read_text(), faults  # what the user has set stays
