@@ -49,7 +49,7 @@ IMAGES, SIDE, BATCH, ROUNDS = 1024, 64, 64, 5
 FLOOR = "two bare forward passes"
 OURS = "featurespace: features and 10 x 10 CKA with intervals"
 DEVICES = (
-    ("cpu", "fp32", 64, 32, 4096),
+    ("cpu", "fp32", 256, 32, 4096),
     ("cuda", "bf16", 8192, 256, 8192),
 )  # and images, batch, width of a matrix product
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
