@@ -283,7 +283,7 @@ def main() -> None:
             Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "red"), f" {error}"))
             sys.exit(2)
         except Exception as error:
-            if memory.out_of_memory(error):
+            if memory.out_of_memory(error):  # there may be none left to import rich
                 sys.stderr.write(f"error: {memory.told(error)}\n")
                 sys.exit(2)
             from featurespace.bug_reports import write_bug_report

@@ -54,11 +54,9 @@ def nifti_scans(root: str, relative: str) -> list[Scan]:
         raise NotUsed(f"a NIfTI file of {len(shape)} axes, which is no volume and no series of volumes")
     if not colour and (dtype.names or dtype.kind not in "biuf"):
         raise NotUsed("its voxels are neither numbers nor colours")
-    size = (
-        int(np.prod(shape, dtype=object)) * dtype.itemsize if min(shape) > 0 else 0
-    )  # two negative lengths make a positive
+    count = int(np.prod(shape, dtype=object)) if min(shape) > 0 else 0  # two negative lengths would make a positive one
     refuse_bomb(
-        size,
+        count * dtype.itemsize,
         file_size(path) - (0 if path.lower().endswith(".gz") else offset),
         compressed=path.lower().endswith(".gz"),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from featurespace.metrics.arrays import as_placed_pair
 from featurespace.metrics.hsic import ROUNDING, hsic_matrices
 from featurespace.metrics.places import together
-from featurespace.metrics.prepared import PreparedCKA, prepare_cka
+from featurespace.metrics.prepared import PreparedCKA, called, prepare_cka
 from featurespace.metrics.units import cka_units
 from featurespace.stats.estimate import Estimate
 from featurespace.stats.resampling import jackknife_estimate
@@ -240,8 +240,6 @@ def _both(X: Any, Y: Any, *, groups: Any, between_groups: bool, kernel: str) -> 
     units = cka_units(groups, len(X), between=between_groups)
     prepared = []
     for name, Z in (("X", X), ("Y", Y)):
-        try:
+        with called(name):
             prepared.append(prepare_cka(Z, groups=units, kernel=kernel))
-        except ValueError as error:
-            raise ValueError(str(error).replace("X ", f"{name} ", 1)) from None
     return prepared

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -138,6 +140,15 @@ class PreparedKernel(PreparedCKA):
     def unit_dot(self, values: np.ndarray, side: str = "rows") -> np.ndarray:
         """Return the units' kernel with all rows (or units) times (rows, m) values."""
         return to_numpy(self._matrix("units", side) @ like(values, self.X))
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    """Let an error of `prepare_cka` call the features by this name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("X ", f"{name} ", 1)) from None
 
 
 def prepare_cka(X: Any, *, groups: Any = None, kernel: str = "linear") -> PreparedCKA:

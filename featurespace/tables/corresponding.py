@@ -21,13 +21,12 @@ from featurespace.metrics.shape import procrustes_jackknife, shape_angle
 from featurespace.progress import Progress, shortened
 from featurespace.stats.blocks import block_jackknife
 from featurespace.stats.estimate import Estimate
+from featurespace.tables.kept import Kept
 from featurespace.tables.memo import Result
 from featurespace.tables.schema import interval_columns
 from featurespace.tables.stores import Stores, corresponding_layers
 
 NEIGHBOURS = 10
-KEPT_BYTES = 1 << 29
-"""Memory for neighbours of layers; those beyond it are found again for each pair."""
 
 Measure = Callable[..., Estimate]  # f(X, Y, groups=, rng=); X and Y as `Sides` has them
 
@@ -123,21 +122,20 @@ class Sides:
     def __init__(self, stores: Stores, data: str):
         self.stores, self.data = stores, data
         self.groups = stores.column(data, "group")
-        self.kept: dict[tuple[str, str], PreparedNeighbours] = {}
-        self.size = 0
+        self.kept: Kept[PreparedNeighbours] = Kept(lambda layer: layer.ranked.nbytes)
 
     def side(self, model: str, layer: str, measure: str) -> Any:
         """Return what a measure takes of a layer."""
-        if (model, layer) in self.kept and measure == "mutual_knn":
-            return self.kept[model, layer]
-        X = np.asarray(self.stores.features(model, self.data, layer))
-        if measure != "mutual_knn":
-            return X
-        made = prepare_neighbours(X, k=min(NEIGHBOURS, len(X) - 1), groups=self.groups)
-        if self.size + made.ranked.nbytes <= KEPT_BYTES:
-            self.kept[model, layer] = made
-            self.size += made.ranked.nbytes
-        return made
+        if measure == "mutual_knn":
+            return self.kept.get((model, layer), partial(self._neighbours, model, layer))
+        return self._features(model, layer)
+
+    def _features(self, model: str, layer: str) -> np.ndarray:
+        return np.asarray(self.stores.features(model, self.data, layer))
+
+    def _neighbours(self, model: str, layer: str) -> PreparedNeighbours:
+        X = self._features(model, layer)
+        return prepare_neighbours(X, k=min(NEIGHBOURS, len(X) - 1), groups=self.groups)
 
 
 def _rows(

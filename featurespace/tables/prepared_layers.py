@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 
 from featurespace.metrics.alignment import cka_estimate
-from featurespace.metrics.prepared import PreparedCKA, prepare_cka
+from featurespace.metrics.prepared import PreparedCKA, called, prepare_cka
 from featurespace.metrics.units import Units, cka_units
 from featurespace.stats.estimate import Estimate
+from featurespace.tables.kept import Kept
 from featurespace.tables.stores import Stores
-
-KEPT_BYTES = 1 << 29
-"""Memory for prepared layers; those that were not used for longest go first."""
-
 
 Place = tuple[str, str, str, str]  # model, its layer, another model, its layer
 
@@ -29,8 +26,7 @@ class PreparedLayers:
 
     def __init__(self, stores: Stores, data: str, ways: dict[str, tuple[np.ndarray | None, Units]]):
         self.stores, self.data, self.ways = stores, data, ways
-        self.kept: OrderedDict[tuple[str, str, str], PreparedCKA] = OrderedDict()
-        self.size = 0
+        self.kept: Kept[PreparedCKA] = Kept(lambda layer: layer.X.nbytes)
 
     def features(self, model: str, layer: str) -> np.ndarray:
         """Return the features of a layer."""
@@ -40,24 +36,14 @@ class PreparedLayers:
         """Return the CKA of two layers prepared in one way; raises ValueError where it is undefined."""
         sides = []
         for name, model, layer in (("X", *place[:2]), ("Y", *place[2:])):
-            try:
-                sides.append(self._prepared(model, layer, way))
-            except ValueError as error:
-                raise ValueError(str(error).replace("X ", f"{name} ", 1)) from None
+            with called(name):
+                sides.append(self.kept.get((model, layer, way), partial(self._prepared, model, layer, way)))
         return cka_estimate(*sides)
 
     def _prepared(self, model: str, layer: str, way: str) -> PreparedCKA:
-        key = (model, layer, way)
-        if key in self.kept:
-            self.kept.move_to_end(key)
-            return self.kept[key]
         rows, units = self.ways[way]
         X = self.features(model, layer)
-        self.kept[key] = prepare_cka(X if rows is None else X[rows], groups=units)
-        self.size += self.kept[key].X.nbytes
-        while self.size > KEPT_BYTES and len(self.kept) > 1:
-            self.size -= self.kept.popitem(last=False)[1].X.nbytes
-        return self.kept[key]
+        return prepare_cka(X if rows is None else X[rows], groups=units)
 
 
 def ways_of(

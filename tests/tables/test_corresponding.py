@@ -9,6 +9,7 @@ from oracles.stores import stores_of
 from featurespace.metrics import knn_jaccard, mutual_knn, mutual_knn_jackknife
 from featurespace.progress import Progress
 from featurespace.tables import corresponding
+from featurespace.tables import kept as kept_room
 from featurespace.tables.corresponding import corresponding_rows
 from featurespace.tables.memo import Memo
 
@@ -62,7 +63,7 @@ def test_neighbours_are_found_once_a_layer_where_memory_allows_and_no_number_dep
         pair = [X["abcd".index(row[f"model_{side}"])] ** (2 if row["layer_a"] == "m" else 1) for side in "ab"]
         alone = mutual_knn_jackknife(*pair, k=10)
         assert (row["value"], row["se"], row["ci_low"]) == (alone.value, alone.se, alone.ci_low)
-    monkeypatch.setattr(corresponding, "KEPT_BYTES", 0)
+    monkeypatch.setattr(kept_room, "KEPT_BYTES", 0)
     again, _ = rows_of(stores, ("mutual_knn",))
     assert again == kept and len(asked) == 8 + 2 * 12
 

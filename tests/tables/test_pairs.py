@@ -8,6 +8,7 @@ from oracles.stores import stores_of
 
 from featurespace.metrics import cka
 from featurespace.progress import Progress
+from featurespace.tables import kept as kept_room
 from featurespace.tables import prepared_layers
 from featurespace.tables.pairs import pair_tables
 
@@ -175,7 +176,7 @@ def test_no_number_depends_on_what_is_kept_of_other_pairs(tmp_path, rng, monkeyp
     monkeypatch.setattr(prepared_layers, "prepare_cka", lambda X, **options: prepared.append(1) or make(X, **options))
     kept = pair_tables(stores, usable, seed=0)
     assert len(prepared) == 3 * 2 * 3  # each layer whole, of a half and of a quarter; an eighth is too few images
-    monkeypatch.setattr(prepared_layers, "KEPT_BYTES", 0)
+    monkeypatch.setattr(kept_room, "KEPT_BYTES", 0)
     alone = pair_tables(stores, usable, seed=0)
     assert len(prepared) == 18 + 6 * 2 * 3  # both sides of each pair
     for name, table in kept[0].items():
