@@ -17,6 +17,10 @@ SPARE = 1 << 28
 """Bytes without which memory is short; a file that needs more than there is fails while they can be had."""
 
 
+class Short(MemoryError):
+    """Memory was short; says while doing what."""
+
+
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, says that memory of the machine or of a GPU ran out."""
     seen = set()
@@ -45,14 +49,16 @@ def is_short() -> bool:
 
 
 def pass_on(error: BaseException, what: str) -> None:
-    """Raise MemoryError where a file could not be read because memory is short: then the file is not at fault.
+    """Raise `Short` where a file could not be read because memory is short: then the file is not at fault.
 
     Parameters
     ----------
     what : what was being done, e.g. ``"reading a.png"``
     """
+    if isinstance(error, Short):  # said already, by who was called
+        raise error
     if out_of_memory(error) and is_short():
-        raise MemoryError(f"{error} while {what}" if str(error) else what) from error
+        raise Short(f"{error} while {what}" if str(error) else what) from error
 
 
 def told(error: BaseException) -> str:
