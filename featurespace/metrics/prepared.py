@@ -32,9 +32,7 @@ class PreparedCKA:
     units: Units
     norms: np.ndarray = field(init=False)  # a_i = |x_i|^2
     rows: np.ndarray = field(init=False)  # r_i, row sums of the kernel without its diagonal, or without the own unit
-    own: tuple[np.ndarray, np.ndarray | None] | None = field(
-        init=False, default=None
-    )  # HSIC with itself, once it is known
+    own: tuple[np.ndarray, np.ndarray | None] | None = field(init=False, default=None)  # HSIC with itself, once known
 
     def __post_init__(self) -> None:
         self.norms = to_numpy(vecdot(self.X, self.X))

@@ -89,7 +89,7 @@ def _of_data_set(
     advance: Callable[[int], object],
 ) -> list[Result]:
     """Return the results of the keys, in their order; worked through a layer at a time, which pairs of models share."""
-    found: list[Result | None] = [None] * len(keys)
+    found: dict[int, Result] = {}
     depth = {model: {layer: place for place, layer in enumerate(stores.layers(model))} for model in stores.trained}
     of_data = _DataSet(stores, data, seed)
     for place in sorted(range(len(keys)), key=lambda each: depth[keys[each]["model_a"]][keys[each]["layer_a"]]):
@@ -100,7 +100,7 @@ def _of_data_set(
         made_from = {**key, "content": content, "seed": seed}
         found[place] = stores.memo.recall("pair", made_from, partial(of_data.rows, key, control))
         advance(1)
-    return found  # type: ignore[return-value]
+    return [found[place] for place in range(len(keys))]
 
 
 def _jobs(stores: Stores, usable: Usable, data: str) -> Iterator[dict[str, str]]:
